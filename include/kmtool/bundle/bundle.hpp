@@ -1,0 +1,125 @@
+#pragma once
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "kmtool/core/bytes.hpp"
+#include "kmtool/core/file.hpp"
+#include "kmtool/core/time.hpp"
+#include "kmtool/crypto/digest.hpp"
+#include "kmtool/crypto/public_key.hpp"
+#include "kmtool/domain/algorithm.hpp"
+#include "kmtool/domain/attributes.hpp"
+#include "kmtool/domain/state.hpp"
+
+namespace kmtool::bundle {
+
+/// The bundle file, format version 1 (DESIGN.md, "Bundle format"). Every struct here is one line or a part of one; the
+/// order of members is the order in the file.
+
+struct TokenNote {
+  std::string label, serial, manufacturer, model;
+  bool hardware = false;
+};
+struct Recipient {
+  std::string kek;  ///< `root@1`
+  Bytes id;         ///< CKA_ID
+  KeyType type = KeyType::aes256;
+  int strength = 0;  ///< bits
+  WrapAlgorithm algorithm = WrapAlgorithm::aes_kwp;
+  std::string mechanism;  ///< `CKM_AES_KEY_WRAP_PAD`, for the reader's information
+};
+struct WaiverNote {
+  std::string rule, reason;
+};
+struct Header {
+  std::string kind = "keys";
+  std::string id;  ///< UUID
+  UnixTime created = 0;
+  std::string creator;
+  TokenNote token;
+  std::vector<Recipient> recipients;  ///< 1…16
+  std::uint64_t records = 0;          ///< 1…10,000,000
+  std::vector<WaiverNote> waivers;
+};
+struct Record {
+  std::string name;
+  int version = 1;
+  Bytes id;  ///< CKA_ID, 16 bytes
+  KeyType type = KeyType::aes256;
+  Role role = Role::data;
+  int strength = 0;
+  State state = State::active;
+  UnixTime created = 0;
+  std::optional<UnixTime> expires;
+  /// `attributes`: the exportable flag and what was read back from the token.
+  bool extractable = false, local = false, always_sensitive = false, never_extractable = false;
+  Usage usage;
+  std::optional<Bytes> public_spki;                ///< pairs: SubjectPublicKeyInfo, base64 in the file
+  std::optional<unsigned long> plaintext_length;   ///< secret keys: octets of the key value; pairs: null
+  std::vector<Bytes> wrapped;                      ///< one per recipient, same order
+};
+struct Seal {
+  std::size_t recipient = 0;
+  Bytes value;  ///< 32 octets, HMAC-SHA-256
+};
+struct Signature {
+  std::string key;  ///< SHA-256 of the signer's SPKI, hex
+  Bytes value;      ///< DER
+};
+
+inline constexpr std::size_t max_line = std::size_t{1} << 20;
+
+/// Seals by recipient number: HMAC over the message given. Runs in the token.
+using SealFunction = std::function<Bytes(std::size_t recipient, ByteView message)>;
+/// Signs a SHA-256 digest, ECDSA P-256, DER result. Runs in the token.
+using SignFunction = std::function<Bytes(ByteView digest)>;
+
+/// Writes one bundle into an AtomicFile (which the caller commits); records are written as they come: flat memory.
+class Writer {
+ public:
+  Writer(AtomicFile& file, const Header& header);
+  /// Throws internal (70) when there are more than header.records or wrapped values do not match the recipients.
+  void add(const Record& record);
+  /// Writes seals and signature. Returns the SHA-256 of the whole file, hex.
+  std::string finish(const SealFunction& seal, const SignFunction& sign, const std::string& signer_fingerprint);
+
+ private:
+  void line(const std::string& text);
+  AtomicFile& file_;
+  std::uint64_t expected_, written_ = 0;
+  std::size_t recipients_;
+  crypto::Digest sha512_, sha256_;
+};
+
+/// What the first pass over a bundle gives. Nothing in it is proven until signature (and seals) have been checked.
+struct Summary {
+  Header header;
+  std::vector<Seal> seals;
+  Signature signature;
+  Bytes seal_message;          ///< what the seals are over: the domain line and SHA-512 of the lines above the seals
+  Bytes signed_digest;         ///< SHA-256 of every byte above the signature line
+  std::string file_digest;     ///< SHA-256 of the whole file, hex
+  std::size_t seals_line = 0, signature_line = 0;
+};
+
+/// One strict pass: every line parsed, every rule of the format held; `on_record` (may be empty) gets each record with its
+/// line number. Throws damaged (65) with `NAME: line N: …`. Flat memory.
+Summary read(LineReader& input, const std::function<void(const Record&, std::size_t line)>& on_record);
+/// Only the header, unverified.
+Header read_header(LineReader& input);
+
+/// True when `signer` made the signature: fingerprint equal and signature good. A signature that names `signer` but does not verify
+/// throws damaged (65) with the line number.
+bool signature_by(const Summary& summary, const crypto::PublicKey& signer, const std::string& file_name);
+/// Compares in constant time; throws damaged (65) with the line number when the seal is not `expected`.
+void require_seal(const Summary& summary, std::size_t recipient, ByteView expected, const std::string& file_name);
+
+/// One line of the file each, without LF: the one serialisation.
+std::string dump(const Header& header);
+std::string dump(const Record& record);
+std::string dump(const std::vector<Seal>& seals);
+std::string dump(const Signature& signature);
+
+}  // namespace kmtool::bundle
