@@ -2,6 +2,7 @@
 #include <functional>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "kmtool/core/bytes.hpp"
@@ -56,9 +57,9 @@ struct Record {
   /// `attributes`: the exportable flag and what was read back from the token.
   bool extractable = false, local = false, always_sensitive = false, never_extractable = false;
   Usage usage;
-  std::optional<Bytes> public_spki;                ///< pairs: SubjectPublicKeyInfo, base64 in the file
-  std::optional<unsigned long> plaintext_length;   ///< secret keys: octets of the key value; pairs: null
-  std::vector<Bytes> wrapped;                      ///< one per recipient, same order
+  std::optional<Bytes> public_spki;               ///< pairs: SubjectPublicKeyInfo, base64 in the file
+  std::optional<unsigned long> plaintext_length;  ///< secret keys: octets of the key value; pairs: null
+  std::vector<Bytes> wrapped;                     ///< one per recipient, same order
 };
 struct Seal {
   std::size_t recipient = 0;
@@ -80,7 +81,8 @@ using SignFunction = std::function<Bytes(ByteView digest)>;
 class Writer {
  public:
   Writer(AtomicFile& file, const Header& header);
-  /// Throws internal (70) when there are more than header.records or wrapped values do not match the recipients.
+  /// Throws internal (70) when there are more than header.records, wrapped values do not match the recipients, or read() would
+  /// refuse the record: nothing is written that cannot be read back.
   void add(const Record& record);
   /// Writes seals and signature. Returns the SHA-256 of the whole file, hex.
   std::string finish(const SealFunction& seal, const SignFunction& sign, const std::string& signer_fingerprint);
@@ -89,7 +91,8 @@ class Writer {
   void line(const std::string& text);
   AtomicFile& file_;
   std::uint64_t expected_, written_ = 0;
-  std::size_t recipients_;
+  std::vector<WrapAlgorithm> algorithms_;                      ///< of the recipients, in order
+  std::vector<std::pair<std::uint64_t, std::uint32_t>> seen_;  ///< what must be unique: hash and line
   crypto::Digest sha512_, sha256_;
 };
 
@@ -98,9 +101,9 @@ struct Summary {
   Header header;
   std::vector<Seal> seals;
   Signature signature;
-  Bytes seal_message;          ///< what the seals are over: the domain line and SHA-512 of the lines above the seals
-  Bytes signed_digest;         ///< SHA-256 of every byte above the signature line
-  std::string file_digest;     ///< SHA-256 of the whole file, hex
+  Bytes seal_message;       ///< what the seals are over: the domain line and SHA-512 of the lines above the seals
+  Bytes signed_digest;      ///< SHA-256 of every byte above the signature line
+  std::string file_digest;  ///< SHA-256 of the whole file, hex
   std::size_t seals_line = 0, signature_line = 0;
 };
 
@@ -110,8 +113,8 @@ Summary read(LineReader& input, const std::function<void(const Record&, std::siz
 /// Only the header, unverified.
 Header read_header(LineReader& input);
 
-/// True when `signer` made the signature: fingerprint equal and signature good. A signature that names `signer` but does not verify
-/// throws damaged (65) with the line number.
+/// True when `signer` made the signature: fingerprint equal and signature good. A signature that names `signer` but does not
+/// verify throws damaged (65) with the line number.
 bool signature_by(const Summary& summary, const crypto::PublicKey& signer, const std::string& file_name);
 /// Compares in constant time; throws damaged (65) with the line number when the seal is not `expected`.
 void require_seal(const Summary& summary, std::size_t recipient, ByteView expected, const std::string& file_name);

@@ -15,20 +15,23 @@ struct Profile {
   /// KWP, PKCS#7 gives 48; and by unwrapping a vector made on the host with a throwaway imported session KEK.
   unsigned long kw_mechanism = 0;
   unsigned long kwp_mechanism = 0;
-  std::string kwp_note;                       ///< e.g. `0x210A is PKCS#7 padding, not RFC 5649`, `odd lengths come back zero-padded`
-  std::vector<std::string> oaep_hashes;       ///< `SHA-1`, `SHA-256`…: which unwrap RSA-OAEP accepts
-  bool extractable_enforced = false;          ///< a non-extractable key cannot be wrapped
+  std::string kwp_note;                  ///< e.g. `0x210A is PKCS#7 padding, not RFC 5649`, `odd lengths come back zero-padded`
+  std::vector<std::string> oaep_hashes;  ///< `SHA-1`, `SHA-256`…: which unwrap RSA-OAEP accepts
+  bool extractable_enforced = false;     ///< a non-extractable key cannot be wrapped
   bool wrap_with_trusted_enforced = false;
   bool local_correct = false;                 ///< CKA_LOCAL true on generated keys
   bool modifiable_enforced = false;           ///< MODIFIABLE=false stops C_SetAttributeValue adding a usage
   bool copies = false;                        ///< C_CopyObject works, session → changed EXTRACTABLE
   bool copy_keeps_extractable_false = false;  ///< copying a non-extractable key cannot make it extractable
-  bool copyable_known = false;                ///< CKA_COPYABLE accepted in a template and honoured
+  bool copyable_known = false;                ///< CKA_COPYABLE=false accepted in a copy's template and honoured
   bool private_pairs_copy = false;            ///< C_CopyObject works for private keys and public halves too
-  bool relabels = false;                      ///< CKA_LABEL of a secret object can be changed (needed for the anchor)
+  /// The token keeps one object a class and CKA_ID: writing a second one silently replaces the first (NSS; recognised, not
+  /// tried). The second objects of a KEK and of the anchor then carry a suffix on the token that Object::id does not show.
+  bool one_object_per_id = false;
+  bool relabels = false;  ///< CKA_LABEL of a secret object can be changed (needed for the anchor)
   bool hmac_sha256 = false, ecdsa_p256 = false, ed25519 = false, aes_gcm = false;
-  std::map<std::string, std::string> wraps;   ///< type name → `yes` or the CKR name: which kinds C_WrapKey takes
-  std::vector<std::string> generates;         ///< type names the token can generate
+  std::map<std::string, std::string> wraps;  ///< type name → `yes` or the CKR name: which kinds C_WrapKey takes
+  std::vector<std::string> generates;        ///< type names the token can generate
 
   [[nodiscard]] bool can_generate(KeyType type) const;
   [[nodiscard]] bool can_wrap(KeyType type) const;
@@ -38,6 +41,7 @@ struct Profile {
 };
 
 /// Cache key: SHA-256 over module digest, serial, model, firmware and the profile format's version, hex.
-std::string profile_key(const std::string& module_digest, const std::string& serial, const std::string& model, const std::string& firmware);
+std::string profile_key(const std::string& module_digest, const std::string& serial, const std::string& model,
+                        const std::string& firmware);
 
 }  // namespace kmtool::pkcs11

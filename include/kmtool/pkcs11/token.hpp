@@ -67,7 +67,7 @@ struct Object {
   std::optional<bool> token, is_private, sensitive, extractable, modifiable, copyable, local, always_sensitive,
       never_extractable, wrap_with_trusted, trusted;
   std::optional<bool> encrypt, decrypt, sign, verify, wrap, unwrap, derive, sign_recover, verify_recover;
-  std::optional<unsigned long> value_length;  ///< CKA_VALUE_LEN (secret keys)
+  std::optional<unsigned long> value_length;  ///< CKA_VALUE_LEN (secret keys); SoftHSM does not tell that of unwrapped keys
   Bytes modulus, public_exponent, ec_params, ec_point;
   [[nodiscard]] std::optional<KeyType> type(Role role) const;  ///< kmtool's type for this object in this role
   [[nodiscard]] bool nameless() const { return label.empty() && id.empty(); }
@@ -163,7 +163,9 @@ class Token {
   /// length allows. nullopt: the token cannot wrap this kind (Ed25519 on SoftHSM); the reason in `why`.
   [[nodiscard]] std::optional<WrapAlgorithm> wrap_algorithm(KeyType type, std::string* why = nullptr) const;
   /// C_UnwrapKey to a session object with the usages of the role, sensitive, private; checks CKA_VALUE_LEN against the type.
-  FreshObject unwrap(Handle kek, WrapAlgorithm algorithm, ByteView wrapped, const ObjectSpec& spec, bool session_extractable);
+  /// `public_half` should be given for pairs: NSS opens an EC private key only together with its public point.
+  FreshObject unwrap(Handle kek, WrapAlgorithm algorithm, ByteView wrapped, const ObjectSpec& spec, bool session_extractable,
+                     const crypto::PublicKey* public_half = nullptr);
   /// Creates the public half of an unwrapped pair as a session object from its SPKI.
   FreshObject create_public(const crypto::PublicKey& key, const ObjectSpec& spec);
   /// Mechanism name and number for the bundle header, by algorithm.

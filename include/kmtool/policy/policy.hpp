@@ -43,7 +43,7 @@ struct Validation {
 /// Facts about the token that rules judge.
 struct TokenFacts {
   bool hardware = false;
-  std::optional<Validation> validation;
+  std::optional<Validation> validation = {};
 };
 
 /// Facts about one key version that rules judge.
@@ -54,7 +54,7 @@ struct KeyFacts {
   int strength = 0;
   State state = State::active;
   bool exportable = false;
-  std::optional<UnixTime> originator_end;  ///< end of the originator period
+  std::optional<UnixTime> originator_end = {};  ///< end of the originator period
 };
 
 enum class Severity { low, medium, high, critical };
@@ -68,15 +68,17 @@ struct Violation {
   std::string what;  ///< lower case, one line: names both strengths, the state, …
   std::string hint;
   bool waivable = false;
-  bool refuses = true;  ///< false: reported only
+  bool refuses = true;            ///< false: reported only
+  std::string waiver_names = {};  ///< what the waiver's reason must name (a certificate); empty: nothing
 };
 
 /// The rulebook: each function is asked at the door and again by audit. All pure.
-std::vector<Violation> judge_token(const Policy& policy, const TokenFacts& token);                            // G-HW, G-GEN
-std::vector<Violation> judge_key(const Policy& policy, Role role, KeyType type, bool exportable, bool backup);  // strength minimum; G-SEALED: exportable sign keys
-/// G-KEK (strength names both), state and originator period of the KEK (it wraps nothing new once either has ended), role of the KEK
-/// (not waivable, G-SEALED), the key: KEKs are refused here (hint: export-kek), compromised/destroyed keys, non-exportable keys
-/// (not waivable; hint: gen --exportable or --backup at birth).
+std::vector<Violation> judge_token(const Policy& policy, const TokenFacts& token);  // G-HW, G-GEN
+std::vector<Violation> judge_key(const Policy& policy, Role role, KeyType type, bool exportable,
+                                 bool backup);  // strength minimum; G-SEALED: exportable sign keys
+/// G-KEK (strength names both), state and originator period of the KEK (it wraps nothing new once either has ended), role of the
+/// KEK (not waivable, G-SEALED), the key: KEKs are refused here (hint: export-kek), compromised/destroyed keys, non-exportable
+/// keys (not waivable; hint: gen --exportable or --backup at birth).
 std::vector<Violation> judge_wrap(const Policy& policy, const KeyFacts& kek, const KeyFacts& key, UnixTime now);
 /// The same for a backup at birth, where the key's exportability does not matter.
 std::vector<Violation> judge_backup(const Policy& policy, const KeyFacts& kek, const KeyFacts& key, UnixTime now);
@@ -100,8 +102,8 @@ struct RuleText {
 const std::vector<RuleText>& rules();
 bool is_rule(const std::string& id);
 
-/// End of the originator period of a key activated at `activated`: the request's own cryptoperiod (must be positive and not longer
-/// than policy's for the role: else refused through a Violation of SP 800-57's limit in judge_period) or policy's.
+/// End of the originator period of a key activated at `activated`: the request's own cryptoperiod (must be positive and not
+/// longer than policy's for the role: else refused through a Violation of SP 800-57's limit in judge_period) or policy's.
 UnixTime originator_end(const Policy& policy, Role role, UnixTime activated, std::optional<std::int64_t> requested);
 std::vector<Violation> judge_period(const Policy& policy, Role role, std::int64_t requested);
 

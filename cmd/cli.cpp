@@ -1,0 +1,155 @@
+#include "cli.hpp"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <memory>
+#include <utility>
+
+#include "kmtool/core/file.hpp"
+#include "kmtool/core/text.hpp"
+
+namespace kmtool::cmd {
+namespace {
+
+using Instant = std::chrono::steady_clock::time_point;
+
+void to_stderr(const std::string& text) noexcept {
+  if (::write(STDERR_FILENO, text.data(), text.size()) < 0) return;  // nowhere left to say so
+}
+
+bool progress_shown = false;
+
+std::string time_left(double seconds) {
+  const auto whole = static_cast<long>(seconds + 0.5);
+  if (whole >= 3600) return fmt::format("{}h{:02}m", whole / 3600, whole % 3600 / 60);
+  if (whole >= 60) return fmt::format("{}m{:02}s", whole / 60, whole % 60);
+  return fmt::format("{}s", whole);
+}
+
+struct ProgressState {
+  std::string what;
+  Instant begun, shown;
+  std::uint64_t first = 0;  ///< done when it began: the rate is of what we have seen
+};
+
+std::string progress_line(const ProgressState& state, Instant now, std::uint64_t done, std::uint64_t total) {
+  const double seconds = std::chrono::duration<double>(now - state.begun).count();
+  const double rate = seconds > 0.2 ? static_cast<double>(done - state.first) / seconds : 0;
+  std::string line = printable(state.what) + ": " + std::to_string(done);
+  if (total > 0) line += fmt::format("/{} ({}%)", total, done * 100 / total);
+  if (rate > 0) line += fmt::format(", {:.{}f}/s", rate, rate < 10 ? 1 : 0);
+  if (rate > 0 && total > done) line += ", " + time_left(static_cast<double>(total - done) / rate) + " left";
+  return line;
+}
+
+void show_progress(ProgressState& state, const std::string& what, std::uint64_t done, std::uint64_t total) {
+  const Instant now = std::chrono::steady_clock::now();
+  if (what != state.what || done < state.first) state = {what, now, now, done};  // short work shows nothing
+  if (total > 0 && done >= total) {
+    clear_progress();
+    state.what.clear();
+    return;
+  }
+  if (now - state.shown < std::chrono::milliseconds(200)) return;
+  state.shown = now;
+  to_stderr("\r" + progress_line(state, now, done, total) + "\033[K");
+  progress_shown = true;
+}
+
+}  // namespace
+
+// -- output -------------------------------------------------------------------------------------------------------------
+
+void Output::line(std::string_view text) {
+  text_ += text;
+  text_ += '\n';
+}
+
+void Output::table(const Table& table, bool headings) { text_ += table.text(headings); }
+
+void Output::json(const Json& document) {
+  text_ += dump_json(document);
+  text_ += '\n';
+}
+
+void Output::raw(ByteView bytes) { text_.append(bytes.begin(), bytes.end()); }
+
+void Output::flush(int fd) {
+  const std::string text = std::exchange(text_, {});
+  if (!text.empty()) write_all(fd, view(text), "standard output");
+}
+
+// -- global options -----------------------------------------------------------------------------------------------------
+
+CLI::Option* repeatable(CLI::Option* option) { return option->allow_extra_args(false); }
+
+void add_globals(CLI::App& app, Globals& globals) {
+  constexpr const char* group = "Global options";
+  app.fallthrough();
+  app.option_defaults()->group(group);
+  app.add_option("--home", globals.home, "the home folder (KMTOOL_HOME; default: $XDG_DATA_HOME/kmtool)")->type_name("DIR");
+  app.add_option("--pin-source", globals.pin_source,
+                 "where the PIN comes from: file:PATH, fd:N, env:NAME, exec:COMMAND or prompt (KMTOOL_PIN_SOURCE)")
+      ->type_name("SOURCE");
+  app.add_option("--format", globals.format, "table, json, or what else the command offers")->type_name("FORMAT");
+  app.add_flag("--json", globals.json, "one JSON document on standard output; the same as --format json");
+  app.add_flag("--no-input", globals.no_input, "never ask; fail instead");
+  app.add_flag("-q,--quiet", globals.quiet, "no progress, no notes");
+  app.add_flag("-v,--verbose", globals.verbose, "say more; may be repeated");
+  app.add_flag("-n,--dry-run", globals.dry_run, "say what would be done, change nothing");
+  repeatable(app.add_option("--waive", globals.waive, "pass one rule, on record; may be repeated")->type_name("RULE=REASON"));
+  app.add_flag("-f,--force", globals.force, "overwrite the output file");
+  app.add_flag("-y,--yes", globals.yes, "answer yes to every question");
+  app.option_defaults()->group("Options");
+}
+
+std::string chosen_format(const Globals& globals, const std::vector<std::string>& known) {
+  const std::string wanted = globals.json ? "json" : globals.format;
+  for (const auto& format : known) {
+    if (format == wanted) return format;
+  }
+  if (wanted == "table" && !known.empty()) return known.front();
+  throw Error::usage("this command has no format " + printable(wanted), "it has " + join(known, ", "));
+}
+
+// -- people -------------------------------------------------------------------------------------------------------------
+
+Progress make_progress(const Globals& globals) {
+  const bool shown = !globals.quiet && !globals.json && isatty(STDERR_FILENO) != 0;
+  if (!shown) return [](const std::string&, std::uint64_t, std::uint64_t) {};
+  return [state = std::make_shared<ProgressState>()](const std::string& what, std::uint64_t done, std::uint64_t total) {
+    show_progress(*state, what, done, total);
+  };
+}
+
+void clear_progress() noexcept {
+  if (std::exchange(progress_shown, false)) to_stderr("\r\033[K");
+}
+
+void warn(const Globals& globals, const std::string& text) {
+  if (globals.quiet) return;
+  clear_progress();
+  to_stderr("warning: " + printable(text) + "\n");
+}
+
+void note(const Globals& globals, const std::string& text) {
+  if (globals.quiet) return;
+  clear_progress();
+  to_stderr("note: " + printable(text) + "\n");
+}
+
+bool confirm(const Globals& globals, const std::string& question) {
+  if (globals.yes) return true;
+  const Fd terminal(globals.no_input ? -1 : open("/dev/tty", O_RDWR | O_CLOEXEC | O_NOCTTY));
+  if (!terminal) throw Error::refused("confirm", "this needs a yes, and nobody can be asked", "say --yes");
+  clear_progress();
+  write_all(terminal.get(), view(printable(question) + " [y/N] "), "/dev/tty");
+  std::string answer;
+  for (char c = 0; ::read(terminal.get(), &c, 1) == 1 && c != '\n';) answer += c;
+  return answer == "y" || answer == "Y" || answer == "yes" || answer == "YES";
+}
+
+}  // namespace kmtool::cmd

@@ -1,0 +1,81 @@
+#include "common.hpp"
+#include "kmtool/op/admin.hpp"
+
+namespace kmtool::cmd {
+
+namespace {
+
+struct DoctorOptions {
+  bool repair = false, accept = false;
+  std::string reason;
+};
+
+const char* word(op::Check::Verdict verdict) {
+  switch (verdict) {
+    case op::Check::Verdict::ok: return "ok";
+    case op::Check::Verdict::note: return "note";
+    case op::Check::Verdict::bad: return "BAD";
+  }
+  return "BAD";
+}
+
+/// SoftHSM's own file, mended before any login is tried.
+std::vector<std::string> mend_token(const op::Options& options) {
+  const auto home = home::open_home(options.paths);
+  if (!home.config.embedded || !home::token_object_lost(home.paths, false)) return {};
+  home::token_object_lost(home.paths, true);
+  return {"put back token.object from the copy that the home keeps"};
+}
+
+int print(Globals& globals, const std::vector<op::Check>& checks, const std::vector<std::string>& repairs) {
+  bool bad = false;
+  Json json{{"healthy", true}, {"repaired", repairs}, {"checks", Json::array()}};
+  Table table({{"VERDICT"}, {"WHAT"}, {"DETAIL", false, true}});
+  for (const auto& check : checks) {
+    bad = bad || check.verdict == op::Check::Verdict::bad;
+    json["checks"].push_back({{"verdict", check.verdict == op::Check::Verdict::bad ? "bad" : word(check.verdict)}, {"what", check.what}, {"detail", check.detail}});
+    table.row({word(check.verdict), check.what, check.detail});
+  }
+  json["healthy"] = !bad;
+  if (json_wanted(globals)) {
+    globals.out.json(json);
+  } else {
+    for (const auto& line : repairs) globals.out.line("repaired: " + line);
+    globals.out.table(table);
+  }
+  return bad ? 1 : 0;
+}
+
+int run(Globals& globals, const DoctorOptions& o) {
+  auto options = options_of(globals);
+  if (o.accept != !o.reason.empty()) throw Error::usage("--accept-rollback and --reason TEXT go together");
+  if (globals.dry_run || (!o.repair && !o.accept)) {
+    return op::recorded(options, op::Need::token, "doctor", "", [&](op::Context& context) {
+      say_dry_run(globals);
+      return print(globals, op::examine(context), {});
+    });
+  }
+  auto repairs = mend_token(options);
+  options.skip_anchor = o.accept;
+  return op::recorded(options, op::Need::mutation, "doctor", "", [&](op::Context& context) {
+    if (o.accept) {
+      op::accept_rollback(context, o.reason);
+      repairs.push_back("the rollback anchor now stands at this home's journal");
+    }
+    for (auto& line : op::repairs_of(context)) repairs.push_back(std::move(line));
+    return print(globals, op::examine(context), repairs);
+  });
+}
+
+}  // namespace
+
+void add_doctor(CLI::App& app, Globals& globals, Action& action) {
+  auto* sub = app.add_subcommand("doctor", "examine home, journal and token; finish or undo what a crash left");
+  auto o = std::make_shared<DoctorOptions>();
+  sub->add_flag("--repair", o->repair, "finish or undo unfinished work; put back a lost token.object");
+  sub->add_flag("--accept-rollback", o->accept, "this older home is the genuine one: move the token's anchor to it");
+  sub->add_option("--reason", o->reason, "why, for the journal")->type_name("TEXT");
+  sub->callback([&globals, &action, o] { action = [&globals, o] { return run(globals, *o); }; });
+}
+
+}  // namespace kmtool::cmd

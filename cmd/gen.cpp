@@ -1,0 +1,78 @@
+#include "common.hpp"
+
+namespace kmtool::cmd {
+
+namespace {
+
+struct GenOptions {
+  std::string name, role, type, backup, cryptoperiod, owner, application, activate_at;
+  std::vector<std::string> keks;
+  bool exportable = false;
+  int count = 1;
+};
+
+keys::GenRequest request_of(const GenOptions& o) {
+  keys::GenRequest request;
+  request.name = o.name;
+  request.role = parse_role(o.role);
+  std::optional<KeyType> type;
+  if (!o.type.empty()) {
+    type = key_type_from(o.type);
+    if (!type) {
+      std::string known;
+      for (const KeyType each : types_of(request.role)) known += (known.empty() ? "" : ", ") + std::string(to_text(each));
+      throw Error::usage("unknown key type " + o.type, "a " + o.role + " key can be " + known);
+    }
+  }
+  request.type = require_type(request.role, type);
+  request.exportable = o.exportable;
+  if (!o.backup.empty()) request.backup = o.backup;
+  request.keks = o.keks;
+  if (o.backup.empty() != o.keks.empty()) throw Error::usage("--backup FILE and --kek KEK go together");
+  if (o.exportable && request.backup) throw Error::usage("--exportable and --backup exclude each other", "a key backed up at birth need not be exportable");
+  if (!o.cryptoperiod.empty()) request.cryptoperiod = parse_period(o.cryptoperiod, "--cryptoperiod");
+  request.owner = o.owner;
+  request.application = o.application;
+  if (!o.activate_at.empty()) request.activate_at = parse_time(o.activate_at, "--activate-at");
+  request.count = o.count;
+  return request;
+}
+
+int run(Globals& globals, const GenOptions& o) {
+  const auto request = request_of(o);
+  const auto options = options_of(globals);
+  return op::recorded(options, op::Need::mutation, "gen", request.name, [&](op::Context& context) {
+    const auto made = keys::generate(context, request);
+    if (json_wanted(globals)) {
+      Json json{{"keys", keys_json(context, made.keys)}};
+      if (made.bundle) json["backup"] = {{"bundle", made.bundle->id}, {"out", made.bundle->path}, {"records", made.bundle->records}};
+      globals.out.json(json);
+    } else {
+      print_keys(globals, context, made.keys);
+      if (made.bundle) globals.out.line("backup   " + made.bundle->path);
+    }
+    say_dry_run(globals);
+    return 0;
+  });
+}
+
+}  // namespace
+
+void add_gen(CLI::App& app, Globals& globals, Action& action) {
+  auto* sub = app.add_subcommand("gen", "generate keys inside the token");
+  auto o = std::make_shared<GenOptions>();
+  sub->add_option("name", o->name, "the new key's name")->required()->type_name("NAME");
+  sub->add_option("--role", o->role, "what the key is for: kek, data, mac, sign, transport")->required()->type_name("ROLE");
+  sub->add_option("--type", o->type, "aes-256, hmac-sha256, ec-p256, rsa-4096 … (the role's default)")->type_name("TYPE");
+  sub->add_flag("--exportable", o->exportable, "the key may leave the token, wrapped under a KEK");
+  sub->add_option("--backup", o->backup, "back the key up at birth into this bundle; it can never leave the token again")->type_name("FILE");
+  repeatable(sub->add_option("--kek", o->keks, "the KEK of the backup; may be repeated")->type_name("KEK"));
+  sub->add_option("--cryptoperiod", o->cryptoperiod, "originator usage period, e.g. 90d (the policy's)")->type_name("DURATION");
+  sub->add_option("--owner", o->owner, "who answers for the key")->type_name("TEXT");
+  sub->add_option("--application", o->application, "what uses the key")->type_name("TEXT");
+  sub->add_option("--activate-at", o->activate_at, "becomes active then; until then pre-activation")->type_name("TIME");
+  sub->add_option("--count", o->count, "as many keys: NAME-0001 …")->type_name("N");
+  sub->callback([&globals, &action, o] { action = [&globals, o] { return run(globals, *o); }; });
+}
+
+}  // namespace kmtool::cmd

@@ -1,0 +1,245 @@
+#include <fcntl.h>
+#include <langinfo.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <clocale>
+#include <csignal>
+#include <cstdlib>
+#include <cstring>
+#include <new>
+#include <set>
+
+#include "cli.hpp"
+#include "kmtool/core/secret.hpp"
+#include "kmtool/core/text.hpp"
+
+namespace kmtool::cmd {
+namespace {
+
+constexpr const char* version_text =
+    "kmtool " KMTOOL_VERSION "\nlicensed under the Apache License 2.0; no warranty, as far as the law permits";
+constexpr const char* description =
+    "kmtool: keys that never leave the token except wrapped, on a record that cannot be rewritten unnoticed";
+constexpr const char* footer =
+    "Exit codes: 0 done, 1 the answer is no, 64 usage, 65 damaged or tampered, 66 input missing, 69 token unavailable,\n"
+    "70 internal, 73 output exists, 74 I/O, 75 busy, 77 refused, 78 configuration.\n"
+    "kmtool COMMAND --help says more of a command.";
+
+StopToken* stop_token = nullptr;
+
+/// A number that is free here would be given to a database or a bundle, and a stray message would land in it.
+void fill_standard_descriptors() {
+  for (const int fd : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
+    if (fcntl(fd, F_GETFD) >= 0) continue;
+    // The wrong way round, so that using it fails as a closed one would.
+    if (open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY) < 0) return;
+  }
+}
+
+/// kmtool writes UTF-8 whatever the locale; the character type matters for the width of table cells.
+void set_character_type() {
+  const char* set = std::setlocale(LC_CTYPE, "");
+  if (set == nullptr || std::strcmp(nl_langinfo(CODESET), "UTF-8") != 0) std::setlocale(LC_CTYPE, "C.UTF-8");
+}
+
+void set_signals(StopToken& stop) {
+  stop_token = &stop;
+  struct sigaction action {};
+  action.sa_handler = [](int) { stop_token->request(); };
+  action.sa_flags = static_cast<int>(SA_RESETHAND);  // a second one ends us at once; the next command mends what was open
+  sigaction(SIGINT, &action, nullptr);
+  sigaction(SIGTERM, &action, nullptr);
+  std::signal(SIGPIPE, SIG_IGN);
+}
+
+// -- failing ------------------------------------------------------------------------------------------------------------
+
+void say(const std::string& text) {
+  if (::write(STDERR_FILENO, text.data(), text.size()) < 0) return;  // nowhere left to say so
+}
+
+int report(const Error& error, bool json) {
+  clear_progress();
+  const int exit = static_cast<int>(error.exit());
+  if (json && exit >= 64) {
+    Json what;
+    what["code"] = printable(error.code());
+    what["exit"] = exit;
+    what["message"] = printable(error.message());
+    what["hint"] = printable(error.hint());
+    say(dump_json(Json{{"error", what}}) + "\n");
+    return exit;
+  }
+  say("error: " + printable(error.message()) + "\n");
+  if (!error.hint().empty()) say("hint: " + printable(error.hint()) + "\n");
+  return exit;
+}
+
+/// Before parsing, which may fail half-way: how errors shall look.
+bool wants_json(const std::vector<std::string>& words) {
+  for (std::size_t i = 0; i < words.size() && words[i] != "--"; ++i) {
+    if (words[i] == "--json" || words[i] == "--format=json") return true;
+    if (words[i] == "--format" && i + 1 < words.size() && words[i + 1] == "json") return true;
+  }
+  return false;
+}
+
+// -- parsing ------------------------------------------------------------------------------------------------------------
+
+/// The command that was reached, and its words.
+const CLI::App& deepest(const CLI::App& app, std::string& path) {
+  const CLI::App* at = &app;
+  path = app.get_name();
+  while (!at->get_subcommands().empty()) {
+    at = at->get_subcommands().front();
+    path += " " + at->get_name();
+  }
+  return *at;
+}
+
+std::vector<std::string> option_names(const CLI::App* app) {
+  std::vector<std::string> out;
+  for (; app != nullptr; app = app->get_parent()) {
+    for (const CLI::Option* option : app->get_options()) {
+      for (const auto& name : option->get_lnames()) out.push_back("--" + name);
+    }
+  }
+  return out;
+}
+
+std::vector<std::string> command_names(const CLI::App& app) {
+  std::vector<std::string> out;
+  for (const CLI::App* sub : app.get_subcommands({})) out.push_back(sub->get_name());
+  return out;
+}
+
+std::string suggestion(const std::string& near, const std::string& help) {
+  return near.empty() ? "see " + help + " --help" : "did you mean " + near + "?";
+}
+
+/// CLI11's message in our own voice: first letter small, one line, no full stop.
+std::string own_voice(std::string text) {
+  for (char& c : text) {
+    if (c == '\n' || c == '\r') c = ' ';
+  }
+  while (!text.empty() && (text.back() == '.' || text.back() == ' ')) text.pop_back();
+  const bool word = text.size() > 1 && std::islower(static_cast<unsigned char>(text[1])) != 0;
+  if (word) text[0] = static_cast<char>(std::tolower(static_cast<unsigned char>(text[0])));
+  return text;
+}
+
+[[noreturn]] void refuse_command_line(const CLI::App& app, const CLI::ParseError& error) {
+  std::string path;
+  const CLI::App& at = deepest(app, path);
+  const auto extra = app.remaining(true);
+  for (const auto& word : extra) {
+    if (word.size() > 1 && word[0] == '-') {
+      const std::string name = word.substr(0, word.find('='));
+      throw Error::usage("unknown option " + name + " of " + path, suggestion(nearest(name, option_names(&at)), path));
+    }
+    const auto commands = command_names(at);
+    if (commands.empty()) throw Error::usage("unexpected argument " + word + " of " + path, suggestion({}, path));
+    const std::string near = nearest(word, commands);
+    throw Error::usage("unknown command " + (path + " " + word).substr(app.get_name().size() + 1),
+                       near.empty() ? "one of " + join(commands, ", ") : suggestion(near, path));
+  }
+  if (!command_names(at).empty() && at.get_subcommands().empty() && at.get_require_subcommand_min() > 0) {
+    throw Error::usage(path + " needs a command", "one of " + join(command_names(at), ", "));
+  }
+  throw Error::usage(own_voice(error.what()), suggestion({}, path));
+}
+
+void add_commands(CLI::App& app, Globals& globals, Action& action) {
+  using Add = void (*)(CLI::App&, Globals&, Action&);
+  struct Group {
+    const char* title;
+    std::vector<Add> members;
+  };
+  const std::vector<Group> groups{
+      {"Setting up", {add_init, add_doctor, add_home, add_token, add_signer, add_policy}},
+      {"Keys", {add_gen, add_list, add_show}},
+      {"Bundles", {add_wrap, add_verify, add_inspect, add_unwrap}},
+      {"Shells", {add_completion}},
+  };
+  std::set<CLI::App*> known;
+  for (const auto& group : groups) {
+    for (const Add add : group.members) add(app, globals, action);
+    for (CLI::App* sub : app.get_subcommands({})) {
+      if (!known.insert(sub).second) continue;
+      sub->group(group.title);
+      if (sub->get_footer().empty())
+        sub->footer("Global options (--home, --pin-source, --json, --dry-run …) are listed by kmtool --help.");
+    }
+  }
+}
+
+/// Nothing left over on standard output: what was printed is whole, or the exit code says otherwise.
+int run(std::vector<std::string> words, Globals& globals) {
+  CLI::App app(description, "kmtool");
+  Action action;
+  app.require_subcommand(1);
+  app.get_formatter()->column_width(34);
+  app.set_help_flag("-h,--help", "say what can be asked for");
+  add_globals(app, globals);
+  add_commands(app, globals, action);
+  app.footer(footer);  // now: commands would inherit it
+  app.set_version_flag("--version", version_text, "say which kmtool this is")->group("Global options");
+  app.get_help_ptr()->group("Global options");
+  std::reverse(words.begin(), words.end());  // CLI11 takes them from the back
+  try {
+    app.parse(words);
+  } catch (const CLI::CallForHelp&) {
+    globals.out.raw(view(app.help()));
+    return 0;
+  } catch (const CLI::CallForVersion&) {
+    globals.out.line(version_text);
+    return 0;
+  } catch (const CLI::ParseError& error) {
+    refuse_command_line(app, error);
+  }
+  if (const char* source = std::getenv("KMTOOL_PIN_SOURCE"); source != nullptr && globals.pin_source.empty()) {
+    globals.pin_source = source;
+  }
+  if (globals.json) globals.format = "json";
+  globals.json = globals.format == "json";
+  if (!action) throw Error::internal("a command without an action");
+  return action();
+}
+
+int run_and_report(const std::vector<std::string>& words) {
+  Globals globals;
+  const bool json = wants_json(words);
+  set_signals(globals.stop);
+  try {
+    int exit = 0;
+    try {
+      exit = run(words, globals);
+    } catch (const Error& error) {
+      if (error.exit() != ExitCode::no) throw;
+      exit = report(error, json);
+    }
+    clear_progress();
+    if (exit >= 64) globals.out.clear();
+    globals.out.flush();
+    return exit;
+  } catch (const Error& error) {
+    return report(error, json);
+  } catch (const std::bad_alloc&) {
+    return report(Error::internal("out of memory"), json);
+  } catch (const std::exception& error) {
+    return report(Error::internal(std::string("unexpected: ") + error.what(), "please report this"), json);
+  }
+}
+
+}  // namespace
+}  // namespace kmtool::cmd
+
+int main(int argc, char** argv) {
+  kmtool::cmd::fill_standard_descriptors();
+  kmtool::forbid_core_dumps();
+  kmtool::install_secret_heap();
+  umask(077);
+  kmtool::cmd::set_character_type();
+  return kmtool::cmd::run_and_report({argv + std::min(argc, 1), argv + argc});
+}

@@ -1,0 +1,77 @@
+#include <unistd.h>
+
+#include "common.hpp"
+#include "kmtool/core/encoding.hpp"
+#include "kmtool/transfer/transfer.hpp"
+
+namespace kmtool::cmd {
+
+namespace {
+
+struct VerifyOptions {
+  std::string file, signer;
+  bool no_token = false;
+};
+
+/// The home if there is one; with its token where a PIN can be had and one of the bundle's KEKs is known here. Only the seals
+/// need the token, so one that is away makes them "not checked", said aloud, and not an error.
+std::optional<op::Context> open_context(Globals& globals, const VerifyOptions& o) {
+  auto options = options_of(globals);
+  std::optional<op::Context> reader;
+  try {
+    reader.emplace(op::Context::open(options, op::Need::reader));
+  } catch (const Error& error) {
+    if (error.exit() == ExitCode::missing && globals.home.empty()) return std::nullopt;
+    throw;
+  }
+  if (o.no_token) return reader;
+  LineReader input(o.file, bundle::max_line);
+  const auto header = bundle::read_header(input);
+  bool known = false;
+  for (const auto& version : reader->versions()) {
+    for (const auto& recipient : header.recipients) known = known || (version.role == Role::kek && version.id == recipient.id);
+  }
+  const bool askable = !options.pin_source.empty() || !reader->home.config.pin_source.empty() || (!globals.no_input && isatty(STDIN_FILENO) != 0);
+  if (!known || !askable) return reader;
+  try {
+    return op::Context::open_recorded(options, op::Need::token, "verify", o.file);
+  } catch (const Error& error) {
+    if (error.exit() != ExitCode::unavailable) throw;
+    warn(globals, "seals not checked: " + error.message());
+    return reader;
+  }
+}
+
+int run(Globals& globals, const VerifyOptions& o) {
+  std::optional<std::filesystem::path> signer;
+  if (!o.signer.empty()) signer = o.signer;
+  auto context = o.file == "-" ? std::nullopt : open_context(globals, o);
+  const auto result = transfer::verify(context ? &*context : nullptr, o.file, signer);
+  const auto& header = result.summary.header;
+  if (json_wanted(globals)) {
+    Json json{{"bundle", header.id}, {"records", header.records}, {"structure", "ok"}, {"signature", result.signer.trusted ? "ok" : "unknown signer"}, {"seals", result.seals}};
+    json["signer"] = result.signer.trusted ? Json{{"key", result.summary.signature.key}, {"known_as", result.signer.who}} : Json{{"key", result.summary.signature.key}};
+    globals.out.json(json);
+  } else {
+    globals.out.line("structure  ok: " + std::to_string(header.records) + (header.records == 1 ? " record" : " records") + ", bundle " + header.id);
+    globals.out.line(result.signer.trusted ? "signature  ok: by " + result.signer.who + " (" + result.summary.signature.key + ")"
+                                           : "signature  by someone unknown: it would be that of " + result.signer.who);
+    for (std::size_t i = 0; i < result.seals.size(); ++i) globals.out.line("seal       " + header.recipients[i].kek + ": " + result.seals[i]);
+  }
+  if (result.signer.trusted) return 0;
+  throw Error::no(o.file + " is signed by someone unknown: " + result.signer.who,
+                  "get that signer's PEM over a channel you trust, then --signer PEM, or pin it: kmtool signer trust PEM --name N");
+}
+
+}  // namespace
+
+void add_verify(CLI::App& app, Globals& globals, Action& action) {
+  auto* sub = app.add_subcommand("verify", "verify a bundle: structure and signature, and its seals where the token is there");
+  auto o = std::make_shared<VerifyOptions>();
+  sub->add_option("file", o->file, "the bundle")->required()->type_name("FILE");
+  sub->add_option("--signer", o->signer, "the public key that must have signed it")->type_name("PEM");
+  sub->add_flag("--no-token", o->no_token, "do not log in to check seals");
+  sub->callback([&globals, &action, o] { action = [&globals, o] { return run(globals, *o); }; });
+}
+
+}  // namespace kmtool::cmd

@@ -1,0 +1,96 @@
+#pragma once
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "kmtool/core/bytes.hpp"
+#include "kmtool/core/json.hpp"
+#include "kmtool/core/secret.hpp"
+#include "kmtool/core/time.hpp"
+#include "kmtool/pkcs11/token.hpp"
+#include "kmtool/policy/policy.hpp"
+
+namespace kmtool::home {
+
+/// Where things lie in a home folder. The home holds no key (an embedded one holds its software token).
+struct Paths {
+  std::filesystem::path root;
+  [[nodiscard]] std::filesystem::path config() const { return root / "config.json"; }
+  [[nodiscard]] std::filesystem::path policy() const { return root / "policy.json"; }
+  [[nodiscard]] std::filesystem::path journal() const { return root / "journal.db"; }
+  [[nodiscard]] std::filesystem::path signers() const { return root / "signers"; }
+  [[nodiscard]] std::filesystem::path mutate_lock() const { return root / "mutate.lock"; }
+  [[nodiscard]] std::filesystem::path token_lock() const { return root / "token.lock"; }
+  [[nodiscard]] std::filesystem::path softhsm_conf() const { return root / "softhsm2.conf"; }
+  [[nodiscard]] std::filesystem::path token_dir() const { return root / "token"; }
+  [[nodiscard]] std::filesystem::path token_pin() const { return root / "token.pin"; }
+  [[nodiscard]] std::filesystem::path token_copy() const { return root / "token.object.copy"; }
+};
+
+/// `--home`, KMTOOL_HOME, $XDG_DATA_HOME/kmtool, ~/.local/share/kmtool; absolute.
+Paths default_paths(const std::string& option);
+
+/// config.json: what `init` decided. Written once.
+struct Config {
+  std::string home_id;  ///< UUID; the anchor's CKA_ID is its 16 bytes
+  bool embedded = false;
+  pkcs11::ModuleSpec module;
+  pkcs11::TokenSelector token;
+  std::string pin_source;  ///< empty: none configured
+  std::optional<policy::Validation> validation;
+  std::optional<bool> hardware;  ///< what the token said at init
+
+  [[nodiscard]] std::string to_json() const;
+  static Config parse(const std::string& text, const std::string& name);
+  [[nodiscard]] Bytes anchor_id() const;
+  /// Origin line of checkpoints and name of the log signer in notes.
+  [[nodiscard]] std::string origin() const { return "kmtool/" + home_id; }
+};
+
+/// policy.json: comments allowed, unknown fields refused, what is left out has the default. Throws config (78).
+policy::Policy parse_policy(const std::string& text, const std::string& name);
+/// A commented policy.json with every default in it.
+std::string default_policy_text();
+
+/// A home whose files have been read and found safe (owner, permissions, no symbolic links for private files).
+struct Home {
+  Paths paths;
+  Config config;
+  std::string config_digest;  ///< SHA-256 of config.json, hex
+  policy::Policy policy;
+  std::string policy_digest;  ///< SHA-256 of policy.json (of nothing where there is none), hex
+};
+/// Throws missing (66) where there is no home, config (78) for what is not safe or not well-formed.
+Home open_home(const Paths& paths);
+
+// -- PIN sources ------------------------------------------------------------------------------------------------------
+
+/// `file:PATH|fd:N|env:NAME|exec:COMMAND|prompt`
+struct PinSource {
+  enum class Kind { file, fd, env, exec, prompt } kind = Kind::prompt;
+  std::string value;
+  /// Throws usage (64).
+  static PinSource parse(const std::string& text);
+};
+/// Reads the PIN; must happen before a module is loaded (exec: forks). One trailing newline is dropped. A file must be private
+/// (0600 or 0400). prompt needs a terminal and is refused with --no-input (77). Throws refused (77) for an empty PIN.
+SecretBytes read_pin(const PinSource& source, bool no_input);
+
+// -- the embedded SoftHSM token -----------------------------------------------------------------------------------------
+
+/// Path of libsofthsm2.so (KMTOOL_SOFTHSM2 or Debian's places); throws unavailable (69) with the package's name.
+std::string softhsm_module();
+/// Folders, configuration and a random PIN file for an embedded token; the token is initialised by softhsm2-util's own API
+/// through the module. Returns label and serial.
+pkcs11::TokenSelector make_embedded_token(const Paths& paths, const pkcs11::ModuleSpec& module);
+/// Sets SOFTHSM2_CONF for this process; asks for 1 MiB free (74) because SoftHSM loses its token on a full disk.
+void prepare_embedded(const Paths& paths);
+/// Keeps a copy of token.object beside the token, once a login has proven it good.
+void keep_token_copy(const Paths& paths);
+/// True when token.object is empty or missing and a copy is there; with `mend` puts the copy back.
+bool token_object_lost(const Paths& paths, bool mend);
+/// fsyncs the token's files changed since `since` and their folder; throws io (74) naming an empty object file.
+void sync_token_files(const Paths& paths, std::filesystem::file_time_type since);
+
+}  // namespace kmtool::home

@@ -1,0 +1,58 @@
+#pragma once
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "kmtool/op/context.hpp"
+
+namespace kmtool::op {
+
+struct InitRequest {
+  bool embedded = false;
+  pkcs11::ModuleSpec module;
+  pkcs11::TokenSelector token;
+  std::optional<policy::Validation> validation;
+  bool join = false;
+};
+struct InitResult {
+  std::string home_id;
+  pkcs11::TokenInfo token;
+  std::vector<SignerRecord> signers;
+  bool anchored = false;
+};
+/// Makes the home, its two signers and anchor on the token, and the first journal entry. config.json is written last: without
+/// it there is no home, and init may be run again. Throws exists (73) when there is one, refused (77) on a token that already
+/// serves another home without --join.
+InitResult init(const Options& options, const InitRequest& request);
+
+/// One line of doctor's report.
+struct Check {
+  enum class Verdict { ok, note, bad } verdict = Verdict::ok;
+  std::string what, detail;
+};
+/// Looks at home, journal, token, anchor, open intents, and holds the catalog against the token's objects.
+std::vector<Check> examine(Context& context);
+/// What opening the context for a mutation finished or undid.
+std::vector<std::string> repairs_of(Context& context);
+/// Records a genuine restore: the anchor is made anew at this journal's head. The context must have skip_anchor.
+void accept_rollback(Context& context, const std::string& reason);
+
+/// Makes new log and document signers; the outcome, signed by the old log signer, vouches for them. With `compromised_after` (a tree
+/// size) the old ones are marked compromised from there on, else retired.
+std::vector<SignerRecord> rotate_signers(Context& context, std::optional<std::uint64_t> compromised_after);
+/// Pins another site's signer under a name. Throws exists (73) when the name is taken by another key.
+TrustRecord trust_signer(Context& context, const std::filesystem::path& pem, const std::string& name);
+/// The tree size of a checkpoint file (a note signed by this home's log signer and lying on its tree). Throws damaged (65).
+std::uint64_t checkpoint_size(Context& context, const std::filesystem::path& file);
+
+/// Journals the digest of policy.json as accepted. Returns false when it already was.
+bool accept_policy(Context& context);
+bool policy_accepted(Context& context);
+
+/// A SQLite archive (sqlite3 -A) of config, policy, signers and a consistent copy of the journal; no key and no PIN.
+std::vector<std::string> backup_home(Context& context, const std::filesystem::path& file);
+/// Puts a backup back into an empty home folder, or over an existing home with --force (an embedded token stays as it is).
+std::vector<std::string> restore_home(const Options& options, const std::filesystem::path& file);
+
+}  // namespace kmtool::op

@@ -1,0 +1,52 @@
+#pragma once
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "kmtool/bundle/bundle.hpp"
+#include "kmtool/op/context.hpp"
+
+namespace kmtool::op {
+
+/// The KEKs a bundle is for, found on the token and judged.
+struct Kek {
+  VersionRecord version;
+  pkcs11::Object wrap, seal;
+};
+/// Resolves names; throws missing (66), refused (77, not a KEK), usage (64, the same KEK twice).
+std::vector<VersionRecord> resolve_keks(const Context& context, const std::vector<std::string>& names);
+std::vector<Kek> keks_on_token(Context& context, const std::vector<VersionRecord>& versions,
+                               const std::map<std::string, std::map<Part, pkcs11::Object>>& objects);
+
+/// Writes one bundle: header, records, seals by each KEK, signature by the document signer; the caller syncs and commits.
+class BundleOut {
+ public:
+  BundleOut(Context& context, AtomicFile& file, std::vector<Kek> keks, const std::string& id, std::uint64_t records,
+            const std::vector<policy::Waiver>& waivers, WrapAlgorithm algorithm);
+  /// Wraps `object` once per KEK and writes the record.
+  void add(const VersionRecord& version, const pkcs11::Object& object);
+  /// Seals, signs, fsyncs. Returns the catalog's row for it.
+  BundleRecord finish();
+
+ private:
+  Context& context_;
+  AtomicFile& file_;
+  std::vector<Kek> keks_;
+  bundle::Header header_;
+  std::unique_ptr<bundle::Writer> writer_;
+  std::vector<std::string> labels_;
+};
+
+/// One algorithm that the token can use for every one of these types (KWP where it has it, else KW); throws unavailable (69)
+/// before anything is begun, naming the key that cannot be wrapped and why.
+WrapAlgorithm common_algorithm(const pkcs11::Token& token, const std::vector<VersionRecord>& keys);
+/// Throws damaged (65) when an object's attributes are not what role and catalog say.
+void require_as_recorded(Context& context, const VersionRecord& version, Part part, const pkcs11::Object& object);
+/// The object of a version that is wrapped: the value, or the private half.
+Part wrapped_part(Role role);
+/// Temporary name beside a target, recorded in the intent.
+std::filesystem::path temporary_for(Context& context, const std::filesystem::path& target);
+std::string new_bundle_id(Context& context);
+
+}  // namespace kmtool::op

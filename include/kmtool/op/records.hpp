@@ -1,0 +1,88 @@
+#pragma once
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "kmtool/core/json.hpp"
+#include "kmtool/core/time.hpp"
+#include "kmtool/domain/attributes.hpp"
+#include "kmtool/domain/state.hpp"
+#include "kmtool/journal/journal.hpp"
+#include "kmtool/policy/policy.hpp"
+
+namespace kmtool::op {
+
+/// Catalog rows as types; each knows its kind and id in the catalog.
+
+struct KeyRecord {  ///< kind `key`, id = name
+  std::string name;
+  Role role = Role::data;
+  KeyType type = KeyType::aes256;
+  std::optional<int> active;  ///< the active version
+  int latest = 0;
+  std::string owner, application;
+  std::optional<std::int64_t> cryptoperiod;  ///< seconds, where the key has its own
+  UnixTime created = 0;
+
+  [[nodiscard]] journal::Change change() const;
+  static KeyRecord from(const journal::Item& item);
+};
+
+struct VersionRecord {  ///< kind `version`, id = `name@v`
+  std::string name;
+  int version = 1;
+  Bytes id;  ///< CKA_ID
+  Role role = Role::data;
+  KeyType type = KeyType::aes256;
+  State state = State::active;
+  bool extractable = false;
+  std::string origin;  ///< `generated`, `unwrapped`
+  bool backed_up = false;
+  UnixTime created = 0;
+  std::optional<UnixTime> activated, activate_at;
+  std::optional<UnixTime> expires;  ///< end of the originator period
+  std::string token_serial;
+  std::optional<Bytes> public_spki;
+  std::vector<policy::Waiver> waivers;
+
+  [[nodiscard]] std::string label() const;
+  [[nodiscard]] policy::KeyFacts facts() const;
+  [[nodiscard]] journal::Change change() const;
+  static VersionRecord from(const journal::Item& item);
+};
+
+struct BundleRecord {  ///< kind `bundle`, id = bundle id; the keys in it lie in `bundle-part` rows `ID/000000`
+  std::string id, kind, path, host, digest;
+  std::vector<std::string> keks;
+  std::uint64_t records = 0;
+  UnixTime created = 0;
+  std::optional<UnixTime> verified;
+  std::vector<std::string> keys;  ///< labels
+
+  [[nodiscard]] std::vector<journal::Change> changes() const;
+  static BundleRecord from(const journal::Item& item);
+};
+
+struct SignerRecord {  ///< kind `signer`, id = `log@1`, `document@2`
+  std::string use;  ///< `log` or `document`
+  int version = 1;
+  Bytes id;
+  KeyType type = KeyType::ec_p256;
+  Bytes spki;
+  std::string state = "active";  ///< active, retired, compromised
+  std::optional<std::uint64_t> compromised_after;  ///< tree size after which its signatures count for nothing
+
+  [[nodiscard]] std::string label(const std::string& home_id) const;
+  [[nodiscard]] journal::Change change() const;
+  static SignerRecord from(const journal::Item& item);
+};
+
+struct TrustRecord {  ///< kind `trust`, id = name: a pinned signer of another site
+  std::string name;
+  Bytes spki;
+  UnixTime since = 0;
+  [[nodiscard]] journal::Change change() const;
+  static TrustRecord from(const journal::Item& item);
+};
+
+}  // namespace kmtool::op

@@ -1,0 +1,195 @@
+#include "bundle/check.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <functional>
+
+#include "kmtool/core/encoding.hpp"
+#include "kmtool/core/text.hpp"
+#include "kmtool/domain/name.hpp"
+
+namespace kmtool::bundle {
+namespace {
+
+constexpr std::size_t id_size = 16;
+constexpr int last_version = 999999;
+constexpr std::size_t max_recipients = 16;
+constexpr std::uint64_t max_records = 10'000'000;
+constexpr std::size_t max_text = 500;
+constexpr UnixTime first_time = 0, last_time = 253402300799;  // 1970 … 9999-12-31T23:59:59Z
+
+bool is_time(UnixTime time) { return time >= first_time && time <= last_time; }
+
+bool is_digits(std::string_view text) {
+  return !text.empty() && std::all_of(text.begin(), text.end(), [](char c) { return c >= '0' && c <= '9'; });
+}
+
+/// `root@1`
+bool is_label(std::string_view text) {
+  const auto at = text.find('@');
+  if (at == std::string_view::npos || !is_name(text.substr(0, at))) return false;
+  const std::string_view version = text.substr(at + 1);
+  return is_digits(version) && version.size() <= 6 && version.front() != '0';
+}
+
+bool is_mechanism(std::string_view text) {
+  return !text.empty() && text.size() <= 64 && std::all_of(text.begin(), text.end(), [](char c) {
+    return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_';
+  });
+}
+
+/// `G-KEK`: the rulebook is another room's, and a newer one may know more rules.
+bool is_rule_id(std::string_view text) {
+  return text.size() >= 3 && text.size() <= 32 && text[1] == '-' &&
+         std::all_of(text.begin(), text.end(), [](char c) { return (c >= 'A' && c <= 'Z') || c == '-'; });
+}
+
+bool has_control(std::string_view text) {
+  return std::any_of(text.begin(), text.end(), [](char c) { return (c >= 0 && c < 0x20) || c == 0x7f; });
+}
+
+bool role_has(Role role, KeyType type) {
+  const auto& types = types_of(role);
+  return std::find(types.begin(), types.end(), type) != types.end();
+}
+
+void check_recipient(const Recipient& recipient, const JsonFail& fail) {
+  if (!is_label(recipient.kek)) fail("field \"kek\": expected a name and a version such as root@1");
+  if (recipient.id.size() != id_size) fail("field \"id\": expected 16 bytes");
+  if (!role_has(Role::kek, recipient.type)) fail(fmt::format("type {} is not one of a kek", to_text(recipient.type)));
+  if (recipient.strength != strength_of(recipient.type)) {
+    fail(fmt::format("strength {} contradicts type {}, which has {} bits", recipient.strength, to_text(recipient.type),
+                     strength_of(recipient.type)));
+  }
+  if (!is_mechanism(recipient.mechanism)) fail("field \"mechanism\": expected a mechanism name");
+}
+
+void check_recipients(const std::vector<Recipient>& recipients, const JsonFail& fail) {
+  if (recipients.empty() || recipients.size() > max_recipients) fail("field \"recipients\": expected 1 to 16 entries");
+  for (std::size_t i = 0; i < recipients.size(); ++i) {
+    check_recipient(recipients[i], [&](const std::string& what) { fail(fmt::format("recipient {}: {}", i, what)); });
+    for (std::size_t j = 0; j < i; ++j) {
+      if (recipients[j].kek == recipients[i].kek || recipients[j].id == recipients[i].id) {
+        fail(fmt::format("recipient {}: the same kek as recipient {}", i, j));
+      }
+    }
+  }
+}
+
+/// RFC 3394 adds one block; RFC 5649 pads to blocks first. What a pair's encoding measures is known after unwrapping only.
+void check_wrapped(const Record& record, std::size_t number, WrapAlgorithm algorithm, const JsonFail& fail) {
+  const std::size_t size = record.wrapped[number].size();
+  if (!record.plaintext_length) {
+    if (size < 24 || size % 8 != 0)
+      fail(fmt::format("wrapped value {}: {} bytes cannot be {}", number, size, to_text(algorithm)));
+    return;
+  }
+  const std::size_t plain = *record.plaintext_length;
+  const std::size_t expected = algorithm == WrapAlgorithm::aes_kw ? plain + 8 : (plain + 7) / 8 * 8 + 8;
+  if (size != expected) {
+    fail(fmt::format("wrapped value {}: {} bytes contradict plaintext_length {}, which {} makes {}", number, size, plain,
+                     to_text(algorithm), expected));
+  }
+}
+
+void check_kind(const Record& record, const JsonFail& fail) {
+  const auto type = to_text(record.type);
+  if (record.role == Role::kek) fail("role kek: a bundle of kind \"keys\" holds no keks");
+  if (!role_has(record.role, record.type)) fail(fmt::format("type {} is not one of role {}", type, to_text(record.role)));
+  if (record.strength != strength_of(record.type)) {
+    fail(fmt::format("strength {} contradicts type {}, which has {} bits", record.strength, type, strength_of(record.type)));
+  }
+  const bool pair = class_of(record.type) == KeyClass::pair;
+  if (pair && !record.public_spki) fail("field \"public\": missing for a pair");
+  if (!pair && record.public_spki) fail("field \"public\": a secret key has none");
+  if (pair && record.plaintext_length) fail("field \"plaintext_length\": a pair has none");
+  if (!pair && record.plaintext_length != value_length(record.type)) {
+    fail(fmt::format("field \"plaintext_length\": {} is {} bytes long", type, value_length(record.type)));
+  }
+  const Usage expected = usage_of(record.role, record.type, pair ? Part::private_half : Part::value);
+  if (record.usage != expected) {
+    fail(fmt::format("usage {} is not that of role {}: {}", to_text(record.usage), to_text(record.role), to_text(expected)));
+  }
+}
+
+std::uint64_t hash_of(std::string_view text) { return std::hash<std::string_view>{}(text); }
+
+}  // namespace
+
+void check_header(const Header& header, const JsonFail& fail) {
+  if (header.kind != "keys") fail(fmt::format("kind \"{}\" is not a bundle of keys", printable(header.kind.substr(0, 64))));
+  if (!is_uuid(header.id)) fail("field \"id\": expected a uuid");
+  if (!is_time(header.created)) fail("field \"created\": out of range");
+  if (header.creator.empty() || header.creator.size() > max_text) fail("field \"creator\": expected 1 to 500 bytes");
+  check_recipients(header.recipients, fail);
+  if (header.records < 1 || header.records > max_records) fail("field \"records\": expected 1 to 10000000");
+  for (const auto& waiver : header.waivers) {
+    if (!is_rule_id(waiver.rule)) fail("waivers: expected the id of a rule such as G-KEK");
+    if (waiver.reason.empty() || waiver.reason.size() > max_text || has_control(waiver.reason)) {
+      fail("waivers: expected a reason of 1 to 500 bytes without control characters");
+    }
+  }
+}
+
+void check_record(const Record& record, const std::vector<WrapAlgorithm>& algorithms, const JsonFail& fail) {
+  if (!is_name(record.name)) fail("field \"name\": not a key name");
+  if (record.version < 1 || record.version > last_version) fail("field \"version\": expected 1 to 999999");
+  if (record.id.size() != id_size) fail("field \"id\": expected 16 bytes");
+  check_kind(record, fail);
+  if (!is_time(record.created)) fail("field \"created\": out of range");
+  if (record.expires && !is_time(*record.expires)) fail("field \"expires\": out of range");
+  if (record.wrapped.size() != algorithms.size()) {
+    fail(fmt::format("field \"wrapped\": {} values for {} recipients", record.wrapped.size(), algorithms.size()));
+  }
+  for (std::size_t i = 0; i < algorithms.size(); ++i) check_wrapped(record, i, algorithms[i], fail);
+}
+
+void check_public(const Record& record, const JsonFail& fail) {
+  if (!record.public_spki) return;
+  std::string problem;
+  try {
+    const auto key = crypto::PublicKey::from_spki(*record.public_spki);
+    if (key.type() != record.type) problem = fmt::format("{}, but the type is {}", key.description(), to_text(record.type));
+    if (key.spki() != *record.public_spki) problem = "not in its one encoding";
+  } catch (const Error& error) {
+    problem = error.message();
+  }
+  if (!problem.empty()) fail("field \"public\": " + problem);
+}
+
+void check_seals(const std::vector<Seal>& seals, std::size_t recipients, const JsonFail& fail) {
+  if (seals.size() != recipients) fail(fmt::format("{} seals for {} recipients", seals.size(), recipients));
+  for (std::size_t i = 0; i < seals.size(); ++i) {
+    if (seals[i].recipient != i) fail(fmt::format("seal {}: expected that of recipient {}", i, i));
+    if (seals[i].value.size() != 32) fail(fmt::format("seal {}: expected 32 bytes", i));
+  }
+}
+
+void check_signature(const Signature& signature, const JsonFail& fail) {
+  const auto digest = from_hex(signature.key);
+  if (!digest || digest->size() != 32 || hex(*digest) != signature.key) fail("field \"key\": expected a sha-256 in hexadecimal");
+  if (!crypto::ecdsa_der_to_raw(signature.value, 32)) fail("field \"value\": not an ecdsa signature of p-256 in der");
+}
+
+std::vector<WrapAlgorithm> algorithms_of(const Header& header) {
+  std::vector<WrapAlgorithm> algorithms;
+  for (const auto& recipient : header.recipients) algorithms.push_back(recipient.algorithm);
+  return algorithms;
+}
+
+void remember(Seen& seen, const Record& record, std::size_t line) {
+  const auto number = static_cast<std::uint32_t>(line);
+  seen.emplace_back(hash_of(label_of(record.name, record.version)), number);
+  seen.emplace_back(hash_of(to_text(ByteView(record.id))), number);
+}
+
+std::pair<std::size_t, std::size_t> repeated(Seen& seen) {
+  std::sort(seen.begin(), seen.end());
+  const auto twice =
+      std::adjacent_find(seen.begin(), seen.end(), [](const auto& a, const auto& b) { return a.first == b.first; });
+  if (twice == seen.end()) return {0, 0};
+  return {std::next(twice)->second, twice->second};
+}
+
+}  // namespace kmtool::bundle

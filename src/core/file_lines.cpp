@@ -1,0 +1,95 @@
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <cstdlib>
+
+#include "kmtool/core/file.hpp"
+#include "kmtool/core/text.hpp"
+#include "read_all.hpp"
+
+namespace kmtool {
+namespace {
+
+constexpr std::size_t chunk_size = std::size_t{64} << 10;
+
+/// A file without a name, readable by nobody else, gone with its descriptor.
+Fd unlinked_file() {
+  const char* chosen = std::getenv("TMPDIR");
+  const std::string folder = chosen != nullptr && *chosen != '\0' ? chosen : "/tmp";
+  Fd fd(open(folder.c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, 0600));
+  if (fd) return fd;
+  std::string name = folder + "/.kmtool.XXXXXX";  // the file system has no O_TMPFILE
+  fd = Fd(mkostemp(name.data(), O_CLOEXEC));
+  if (!fd) throw Error::io(Error::from_errno("create", "a temporary file in " + folder, errno).message());
+  unlink(name.c_str());
+  return fd;
+}
+
+Fd copied(int from, const std::string& name) {
+  Fd copy = unlinked_file();
+  std::array<std::uint8_t, chunk_size> chunk{};
+  for (;;) {
+    const std::size_t got = read_some(from, chunk.data(), chunk.size(), name);
+    if (got == 0) break;
+    write_all(copy.get(), ByteView(chunk.data(), got), "the temporary copy of " + name);
+  }
+  if (lseek(copy.get(), 0, SEEK_SET) != 0) throw Error::from_errno("read", name, errno);
+  return copy;
+}
+
+}  // namespace
+
+LineReader::LineReader(const fs::path& path, std::size_t max_line) : name_(path.string()), max_line_(max_line) {
+  if (path == "-") {
+    // Copied even where it is a regular file: its position is shared with whoever started us.
+    name_ = "standard input";
+    fd_ = copied(STDIN_FILENO, name_);
+    return;
+  }
+  fd_ = Fd(open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!fd_) throw Error::from_errno("open", name_, errno);
+  struct stat status {};
+  if (fstat(fd_.get(), &status) != 0) throw Error::from_errno("stat", name_, errno);
+  if (S_ISDIR(status.st_mode)) throw Error::from_errno("read", name_, EISDIR);
+  if (!S_ISREG(status.st_mode)) fd_ = copied(fd_.get(), name_);
+}
+
+std::optional<std::string_view> LineReader::next() {
+  const auto damaged = [&](const std::string& what) {
+    return Error::tampered(printable(name_) + ": line " + std::to_string(line_) + ": " + what);
+  };
+  ++line_;
+  for (std::size_t searched = begin_;;) {
+    const std::size_t end = buffer_.find('\n', searched);
+    if ((end == std::string::npos ? buffer_.size() : end) - begin_ > max_line_) {
+      throw damaged("longer than " + std::to_string(max_line_) + " bytes");
+    }
+    if (end != std::string::npos) {
+      const std::string_view found(buffer_.data() + begin_, end - begin_);
+      begin_ = end + 1;
+      return found;
+    }
+    if (end_) break;
+    buffer_.erase(0, begin_);
+    begin_ = 0;
+    searched = buffer_.size();
+    buffer_.resize(searched + chunk_size);
+    const std::size_t got = read_some(fd_.get(), reinterpret_cast<std::uint8_t*>(buffer_.data()) + searched, chunk_size, name_);
+    buffer_.resize(searched + got);
+    end_ = got == 0;
+  }
+  if (begin_ < buffer_.size()) throw damaged("no line end: the file is cut short");
+  --line_;
+  return std::nullopt;
+}
+
+void LineReader::rewind() {
+  if (lseek(fd_.get(), 0, SEEK_SET) != 0) throw Error::from_errno("read", name_, errno);
+  buffer_.clear();
+  begin_ = line_ = 0;
+  end_ = false;
+}
+
+}  // namespace kmtool

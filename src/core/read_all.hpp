@@ -1,0 +1,14 @@
+#pragma once
+#include <cstdint>
+#include <string>
+
+#include "kmtool/core/file.hpp"
+
+namespace kmtool {
+
+/// One read(2) that does not give up when a signal arrives; 0 at the end. For the files of this room.
+std::size_t read_some(int fd, std::uint8_t* to, std::size_t size, const std::string& name);
+/// The rest of an open file.
+std::string read_open_file(int fd, const fs::path& path, std::size_t limit);
+
+}  // namespace kmtool

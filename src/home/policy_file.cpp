@@ -1,0 +1,99 @@
+#include "kmtool/home/home.hpp"
+
+namespace kmtool::home {
+
+namespace {
+
+constexpr std::int64_t year = 365 * 86400;
+
+std::int64_t read_duration(JsonReader& reader, const std::string& name, std::int64_t fallback, bool zero_allowed) {
+  const auto text = reader.optional_text(name);
+  if (!text) return fallback;
+  if (zero_allowed && *text == "0") return 0;
+  const auto seconds = parse_duration(*text);
+  if (!seconds) reader.fail("\"" + name + "\" is not a duration such as 90d or 1y");
+  return *seconds;
+}
+
+void read_cryptoperiods(const Json& json, const JsonFail& fail, policy::Policy& policy) {
+  JsonReader roles(json, fail, "cryptoperiods");
+  for (const Role role : all_roles()) {
+    const Json* entry = roles.optional_any(std::string(to_text(role)));
+    if (entry == nullptr) continue;
+    JsonReader reader(*entry, fail, "cryptoperiods." + std::string(to_text(role)));
+    auto& period = policy.cryptoperiods[role];
+    period.originator = read_duration(reader, "originator", period.originator, false);
+    period.recipient = read_duration(reader, "recipient", period.recipient, true);
+    // SP 800-57 part 1 r5, 5.3.6, table 1: longer than these is not a policy kmtool carries out.
+    const std::int64_t limit = role == Role::sign ? 3 * year : 2 * year;
+    if (period.originator > limit) {
+      reader.fail("originator is longer than SP 800-57 allows for this role (" + duration_text(limit) + ")");
+    }
+    if (period.recipient > 3 * year) reader.fail("recipient is longer than the 3y that SP 800-57 allows");
+    reader.finish();
+  }
+  roles.finish();
+}
+
+}  // namespace
+
+policy::Policy parse_policy(const std::string& text, const std::string& name) {
+  const JsonFail fail = [&name](const std::string& what) {
+    throw Error::config(name + ": " + what, "mend the file, then kmtool policy accept");
+  };
+  const Json json = parse_json(text, fail, {.comments = true});
+  JsonReader reader(json, fail);
+  policy::Policy policy = policy::default_policy();
+  if (const Json* periods = reader.optional_any("cryptoperiods")) read_cryptoperiods(*periods, fail, policy);
+  if (const Json* strengths = reader.optional_any("minimum_strength")) {
+    JsonReader roles(*strengths, fail, "minimum_strength");
+    for (const Role role : all_roles()) {
+      const auto bits = roles.optional_integer(std::string(to_text(role)), 112, 256);
+      if (bits) policy.minimum_strength[role] = static_cast<int>(*bits);
+    }
+    roles.finish();
+  }
+  policy.require_hardware = reader.optional_boolean("require_hardware").value_or(policy.require_hardware);
+  if (const auto validation = reader.optional_text("min_validation")) {
+    if (*validation != "FIPS 140-2" && *validation != "FIPS 140-3") reader.fail("\"min_validation\" must be \"FIPS 140-2\" or \"FIPS 140-3\"");
+    policy.min_validation = *validation;
+  }
+  policy.min_validation_level = static_cast<int>(reader.optional_integer("min_validation_level", 0, 4).value_or(0));
+  if (reader.has("forbidden_waivers")) {
+    for (const auto& rule : reader.texts("forbidden_waivers")) {
+      if (!policy::is_rule(rule)) reader.fail("\"forbidden_waivers\" names \"" + rule + "\", which is not a rule");
+      policy.forbidden_waivers.insert(rule);
+    }
+  }
+  policy.sessions = static_cast<int>(reader.optional_integer("sessions", 1, 64).value_or(policy.sessions));
+  reader.finish();
+  return policy;
+}
+
+std::string default_policy_text() {
+  return R"(// kmtool policy: see kmtool-policy(5). After a change: kmtool policy show, then kmtool policy accept.
+{
+  // SP 800-57 part 1 r5, 5.3.6: how long a key protects (originator), and how long after that it may still process (recipient).
+  "cryptoperiods": {
+    "kek":       {"originator": "1y", "recipient": "3y"},
+    "data":      {"originator": "1y", "recipient": "3y"},
+    "mac":       {"originator": "1y", "recipient": "3y"},
+    "sign":      {"originator": "2y", "recipient": "0"},
+    "transport": {"originator": "2y", "recipient": "0"}
+  },
+  // Bits of security strength (SP 800-57 part 1 r5, tables 2 and 3); never under 112.
+  "minimum_strength": {"kek": 128, "data": 128, "mac": 128, "sign": 128, "transport": 128},
+  // true: refuse software tokens (G-HW).
+  "require_hardware": false,
+  // null, "FIPS 140-2" or "FIPS 140-3": refuse tokens whose recorded validation is less (G-GEN).
+  "min_validation": null,
+  "min_validation_level": 0,
+  // Rules for which --waive is not accepted, e.g. ["G-KEK"].
+  "forbidden_waivers": [],
+  // Sessions in flight for long work; more than 1 pays on networked HSMs only.
+  "sessions": 1
+}
+)";
+}
+
+}  // namespace kmtool::home

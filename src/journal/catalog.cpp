@@ -1,0 +1,163 @@
+#include "journal/catalog.hpp"
+
+#include <set>
+
+#include "kmtool/core/encoding.hpp"
+#include "kmtool/crypto/digest.hpp"
+
+namespace kmtool::journal {
+
+namespace {
+
+constexpr int buckets = 256;
+
+int bucket_of(const std::string& kind, const std::string& id) { return crypto::sha256(view(kind + '\0' + id))[0]; }
+
+Error not_as_recorded(const std::string& what) {
+  return Error::tampered("the catalog does not agree with the signed journal: " + what,
+                         "somebody changed the database behind kmtool; run kmtool doctor, or restore the home from its backup");
+}
+
+}  // namespace
+
+void Catalog::create(Database& db) {
+  db.exec(
+      "CREATE TABLE items(kind TEXT NOT NULL, id TEXT NOT NULL, bucket INTEGER NOT NULL, value TEXT NOT NULL, seq INTEGER NOT NULL,"
+      " PRIMARY KEY(kind, id)) WITHOUT ROWID;"
+      "CREATE INDEX items_bucket ON items(bucket);"
+      "CREATE TABLE buckets(bucket INTEGER PRIMARY KEY, digest BLOB NOT NULL)");
+}
+
+std::optional<Item> Catalog::item(const std::string& kind, const std::string& id) {
+  Statement query(db_, "SELECT value, seq FROM items WHERE kind = ? AND id = ?");
+  query.bind(1, kind).bind(2, id);
+  if (!query.step()) return std::nullopt;
+  return Item{kind, id, query.text(0), static_cast<std::uint64_t>(query.integer(1))};
+}
+
+std::vector<Item> Catalog::items(const std::string& kind, const std::string& prefix) {
+  Statement query(db_, "SELECT id, value, seq FROM items WHERE kind = ? AND id >= ? ORDER BY id");
+  query.bind(1, kind).bind(2, prefix);
+  std::vector<Item> result;
+  while (query.step()) {
+    Item item{kind, query.text(0), query.text(1), static_cast<std::uint64_t>(query.integer(2))};
+    if (item.id.compare(0, prefix.size(), prefix) != 0) break;
+    result.push_back(std::move(item));
+  }
+  return result;
+}
+
+std::vector<Catalog::Digest> Catalog::digests() {
+  std::vector<Digest> result(buckets, Digest(32, 0));
+  Statement query(db_, "SELECT bucket, digest FROM buckets");
+  while (query.step()) {
+    const auto bucket = query.integer(0);
+    const auto digest = query.blob(1);
+    if (bucket < 0 || bucket >= buckets || digest.size() != 32) throw not_as_recorded("a bucket is malformed");
+    result[static_cast<std::size_t>(bucket)].assign(digest.begin(), digest.end());
+  }
+  return result;
+}
+
+std::string Catalog::root_of(const std::vector<Digest>& digests) {
+  crypto::Digest hash(crypto::Hash::sha256);
+  hash.update(view("kmtool-catalog-v1\n"));
+  for (const auto& digest : digests) hash.update(digest);
+  return hex(hash.value());
+}
+
+std::string Catalog::root() { return root_of(digests()); }
+
+std::vector<Item> Catalog::rows_of(int bucket) {
+  Statement query(db_, "SELECT kind, id, value, seq FROM items WHERE bucket = ? ORDER BY kind, id");
+  query.bind(1, bucket);
+  std::vector<Item> rows;
+  while (query.step()) {
+    rows.push_back({query.text(0), query.text(1), query.text(2), static_cast<std::uint64_t>(query.integer(3))});
+  }
+  return rows;
+}
+
+Catalog::Digest Catalog::digest_of(const std::vector<Item>& rows) {
+  if (rows.empty()) return Digest(32, 0);
+  crypto::Digest hash(crypto::Hash::sha256);
+  for (const auto& row : rows) {
+    // Lengths before texts: no two different rows give the same bytes.
+    for (const auto* text : {&row.kind, &row.id, &row.value}) {
+      hash.update(big_endian(text->size(), 8));
+      hash.update(view(*text));
+    }
+    hash.update(big_endian(row.seq, 8));
+  }
+  return hash.value();
+}
+
+std::string Catalog::apply(const std::vector<Change>& changes, std::uint64_t seq) {
+  Statement put(db_, "INSERT OR REPLACE INTO items(kind, id, bucket, value, seq) VALUES(?, ?, ?, ?, ?)");
+  Statement remove(db_, "DELETE FROM items WHERE kind = ? AND id = ?");
+  std::set<int> touched;
+  for (const auto& change : changes) {
+    const int bucket = bucket_of(change.kind, change.id);
+    touched.insert(bucket);
+    if (change.value) {
+      put.bind(1, change.kind).bind(2, change.id).bind(3, bucket).bind(4, dump_json(*change.value));
+      put.bind(5, static_cast<std::int64_t>(seq)).run();
+    } else {
+      remove.bind(1, change.kind).bind(2, change.id).run();
+    }
+  }
+  Statement store(db_, "INSERT OR REPLACE INTO buckets(bucket, digest) VALUES(?, ?)");
+  for (const int bucket : touched) store.bind(1, bucket).bind_blob(2, digest_of(rows_of(bucket))).run();
+  checked_.clear();
+  trusted_digests_ = digests();
+  trusted_root_ = root_of(trusted_digests_);
+  return trusted_root_;
+}
+
+void Catalog::distrust() {
+  checked_.clear();
+  trusted_digests_.clear();
+  trusted_root_.clear();
+}
+
+void Catalog::trust(const std::string& root) {
+  checked_.clear();
+  trusted_digests_ = digests();
+  if (root_of(trusted_digests_) != root) throw not_as_recorded("its root differs from the newest signed entry's");
+  trusted_root_ = root;
+}
+
+const std::vector<Item>& Catalog::proven_bucket(int bucket) {
+  if (trusted_root_.empty()) throw Error::internal("the catalog was read before the journal's head was checked");
+  const auto found = checked_.find(bucket);
+  if (found != checked_.end()) return found->second;
+  auto rows = rows_of(bucket);
+  for (const auto& row : rows) {
+    if (bucket_of(row.kind, row.id) != bucket) throw not_as_recorded("row " + row.kind + " " + row.id + " is misplaced");
+  }
+  if (digest_of(rows) != trusted_digests_[static_cast<std::size_t>(bucket)]) {
+    throw not_as_recorded("a row of bucket " + std::to_string(bucket) + " was altered, added or removed");
+  }
+  return checked_[bucket] = std::move(rows);
+}
+
+std::optional<Item> Catalog::proven(const std::string& kind, const std::string& id) {
+  for (const auto& row : proven_bucket(bucket_of(kind, id))) {
+    if (row.kind == kind && row.id == id) return row;
+  }
+  return std::nullopt;
+}
+
+std::vector<Item> Catalog::proven_all(const std::string& kind) {
+  std::map<std::string, Item> sorted;
+  for (int bucket = 0; bucket < buckets; ++bucket) {
+    for (const auto& row : proven_bucket(bucket)) {
+      if (row.kind == kind) sorted[row.id] = row;
+    }
+  }
+  std::vector<Item> result;
+  for (auto& [id, row] : sorted) result.push_back(std::move(row));
+  return result;
+}
+
+}  // namespace kmtool::journal

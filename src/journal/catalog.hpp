@@ -1,0 +1,46 @@
+#pragma once
+#include <map>
+#include <string>
+#include <vector>
+
+#include "journal/sqlite.hpp"
+#include "kmtool/journal/journal.hpp"
+
+namespace kmtool::journal {
+
+/// The authenticated catalog: 256 buckets of rows, a digest each, one root over all (journal.hpp says why).
+class Catalog {
+ public:
+  explicit Catalog(Database& db) : db_(db) {}
+  static void create(Database& db);
+
+  [[nodiscard]] std::optional<Item> item(const std::string& kind, const std::string& id);
+  [[nodiscard]] std::vector<Item> items(const std::string& kind, const std::string& prefix);
+
+  /// Applies changes made by entry `seq` and gives the new root, hex.
+  std::string apply(const std::vector<Change>& changes, std::uint64_t seq);
+  [[nodiscard]] std::string root();
+
+  /// Rows are checked against this root from now on.
+  void trust(const std::string& root);
+  /// Forgets what was proven (after a rollback).
+  void distrust();
+  [[nodiscard]] const std::string& trusted_root() const { return trusted_root_; }
+  [[nodiscard]] std::optional<Item> proven(const std::string& kind, const std::string& id);
+  [[nodiscard]] std::vector<Item> proven_all(const std::string& kind);
+
+ private:
+  using Digest = std::vector<std::uint8_t>;
+  std::vector<Digest> digests();
+  static std::string root_of(const std::vector<Digest>& digests);
+  std::vector<Item> rows_of(int bucket);
+  static Digest digest_of(const std::vector<Item>& rows);
+  const std::vector<Item>& proven_bucket(int bucket);
+
+  Database& db_;
+  std::string trusted_root_;
+  std::vector<Digest> trusted_digests_;
+  std::map<int, std::vector<Item>> checked_;
+};
+
+}  // namespace kmtool::journal

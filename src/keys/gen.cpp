@@ -1,0 +1,241 @@
+#include "kmtool/keys/gen.hpp"
+
+#include <fmt/format.h>
+
+#include <set>
+
+#include "kmtool/core/encoding.hpp"
+#include "kmtool/core/file.hpp"
+#include "kmtool/domain/name.hpp"
+#include "kmtool/op/bundle_out.hpp"
+
+namespace kmtool::keys {
+
+namespace {
+
+std::vector<std::string> names_of(const GenRequest& request) {
+  if (request.count < 1 || request.count > 100000) throw Error::usage("--count must be from 1 to 100000");
+  if (request.count == 1) {
+    require_name(request.name, "key name");
+    return {request.name};
+  }
+  std::vector<std::string> names;
+  for (int i = 1; i <= request.count; ++i) {
+    names.push_back(fmt::format("{}-{:04}", request.name, i));
+    require_name(names.back(), "key name");
+  }
+  return names;
+}
+
+/// Neither the catalog nor the token may know the names: a label that another tool used would make later look-ups ambiguous.
+void require_free(op::Context& context, const std::vector<std::string>& names) {
+  std::set<std::string> labels;
+  for (const auto& name : names) {
+    if (context.find_key(name)) {
+      throw Error::exists("there is already a key " + name, "choose another name; a new version comes from kmtool rotate " + name);
+    }
+    labels.insert(label_of(name, 1));
+  }
+  std::vector<pkcs11::Object> taken;
+  if (names.size() <= 4) {
+    for (const auto& label : labels) {
+      for (auto& object : context.token().find_by_label(label)) taken.push_back(std::move(object));
+    }
+  } else {
+    for (auto& object : context.token().scan()) {
+      if (labels.contains(object.label)) taken.push_back(std::move(object));
+    }
+  }
+  if (taken.empty()) return;
+  throw Error::exists("the token already has an object labelled " + taken.front().label + ", which kmtool does not manage",
+                      "choose another name, or bring the object under management with kmtool adopt");
+}
+
+std::vector<policy::Waiver> judge(op::Context& context, const GenRequest& request, const std::vector<op::VersionRecord>& versions,
+                                  const std::vector<op::VersionRecord>& keks) {
+  const auto& rules = context.home.policy;
+  auto violations = policy::judge_token(rules, context.token_facts());
+  const auto add = [&violations](std::vector<policy::Violation> more) {
+    for (auto& violation : more) violations.push_back(std::move(violation));
+  };
+  add(policy::judge_key(rules, request.role, request.type, request.exportable, request.backup.has_value()));
+  if (request.cryptoperiod) add(policy::judge_period(rules, request.role, *request.cryptoperiod));
+  for (const auto& kek : keks) add(policy::judge_backup(rules, kek.facts(), versions.front().facts(), context.now()));
+  return policy::enforce(rules, violations, context.options.waivers);
+}
+
+std::vector<op::VersionRecord> records_of(op::Context& context, const GenRequest& request, const std::vector<std::string>& names) {
+  const UnixTime now = context.now();
+  std::vector<op::VersionRecord> records;
+  for (const auto& name : names) {
+    op::VersionRecord version;
+    version.name = name;
+    version.role = request.role;
+    version.type = request.type;
+    const bool later = request.activate_at && *request.activate_at > now;
+    version.state = later ? State::pre_activation : State::active;
+    version.extractable = request.exportable;
+    version.origin = "generated";
+    version.backed_up = request.backup.has_value();
+    version.created = now;
+    if (later) version.activate_at = request.activate_at;
+    if (!later) version.activated = now;
+    version.expires = policy::originator_end(context.home.policy, request.role, later ? *request.activate_at : now, request.cryptoperiod);
+    version.token_serial = context.token().info().serial;
+    records.push_back(std::move(version));
+  }
+  return records;
+}
+
+op::KeyRecord key_of(const GenRequest& request, const op::VersionRecord& version) {
+  op::KeyRecord key;
+  key.name = version.name;
+  key.role = version.role;
+  key.type = version.type;
+  if (version.state == State::active) key.active = version.version;
+  key.latest = version.version;
+  key.owner = request.owner;
+  key.application = request.application;
+  key.cryptoperiod = request.cryptoperiod;
+  key.created = version.created;
+  return key;
+}
+
+/// Takes over what the token shows of a pair's public half.
+void note_public(op::Context& context, op::VersionRecord& version, const pkcs11::Object& object) {
+  if (object.object_class == pkcs11::ObjectClass::public_key) version.public_spki = context.token().public_key(object).spki();
+}
+
+void make_one(op::Context& context, op::VersionRecord& version) {
+  auto& token = context.token();
+  const bool pair = class_of(version.type) == KeyClass::pair;
+  if (!token.profile().copies || (pair && !token.profile().private_pairs_copy)) {
+    for (const auto& object : token.generate_on_token(version.role, version.type, version.label(), version.id, version.extractable)) {
+      note_public(context, version, object);
+    }
+    return;
+  }
+  for (const auto& fresh : token.generate(version.role, version.type, version.label(), version.id, version.extractable)) {
+    note_public(context, version, token.persist(fresh, version.extractable));
+  }
+}
+
+op::Outcome make_plain(op::Context& context, const GenRequest& request, std::vector<op::VersionRecord>& versions) {
+  op::Outcome outcome;
+  std::uint64_t done = 0;
+  for (auto& version : versions) {
+    context.check_stop();
+    make_one(context, version);
+    outcome.changes.push_back(key_of(request, version).change());
+    outcome.changes.push_back(version.change());
+    context.progress("generating", ++done, versions.size());
+  }
+  return outcome;
+}
+
+op::Outcome make_with_backup(op::Context& context, const GenRequest& request, std::vector<op::VersionRecord>& versions,
+                             op::BundleOut& out, AtomicFile& file, op::BundleRecord& bundle) {
+  auto& token = context.token();
+  std::vector<std::vector<pkcs11::FreshObject>> fresh;
+  for (auto& version : versions) {
+    context.check_stop();
+    fresh.push_back(token.generate(version.role, version.type, version.label(), version.id, true));
+    std::optional<pkcs11::Object> wrapped;
+    for (const auto& part : fresh.back()) {
+      auto object = token.read(part.handle);
+      note_public(context, version, object);
+      if (part.spec.part == op::wrapped_part(version.role)) wrapped = std::move(object);
+    }
+    out.add(version, wrapped.value());
+    context.progress("backing up", fresh.size(), versions.size());
+  }
+  bundle = out.finish();
+  op::Outcome outcome;
+  for (std::size_t i = 0; i < versions.size(); ++i) {
+    for (const auto& part : fresh[i]) token.persist(part, versions[i].extractable);
+    outcome.changes.push_back(key_of(request, versions[i]).change());
+    outcome.changes.push_back(versions[i].change());
+  }
+  file.commit();
+  for (auto& change : bundle.changes()) outcome.changes.push_back(std::move(change));
+  return outcome;
+}
+
+op::Plan plan_of(const GenRequest& request, const std::vector<op::VersionRecord>& versions) {
+  op::Plan plan;
+  plan.command = "gen";
+  plan.target = versions.size() == 1 ? versions.front().label() : fmt::format("{} ({} keys)", request.name, versions.size());
+  for (const auto& version : versions) {
+    plan.keys.push_back({version.label(), version.id, version.role, version.type, version.extractable, false});
+  }
+  plan.details = {{"role", to_text(request.role)}, {"type", to_text(request.type)}, {"exportable", request.exportable}};
+  return plan;
+}
+
+void require_backup_possible(const pkcs11::Token& token, const GenRequest& request) {
+  if (request.role == Role::kek) {
+    throw Error::usage("a kek cannot be backed up into a bundle of data keys",
+                       "make it --exportable if it must be re-wrapped later; gen --role kek --backup comes with export-kek");
+  }
+  const bool pair = class_of(request.type) == KeyClass::pair;
+  if (!token.profile().copies || (pair && !token.profile().private_pairs_copy)) {
+    throw Error::unavailable("this token cannot copy keys, which backup at birth needs",
+                             "make the key --exportable and back it up with kmtool wrap");
+  }
+}
+
+GenResult generate_with_backup(op::Context& context, const GenRequest& request, std::vector<op::VersionRecord> versions,
+                               const std::vector<op::VersionRecord>& kek_versions, const std::vector<policy::Waiver>& waivers) {
+  auto plan = plan_of(request, versions);
+  const auto target = check_output(*request.backup, context.options.overwrite);
+  const auto algorithm = op::common_algorithm(context.token(), versions);
+  auto keks = op::keks_on_token(context, kek_versions, context.objects_of(kek_versions));
+  const auto id = op::new_bundle_id(context);
+  plan.files.push_back({target.string(), op::temporary_for(context, target).string(), id});
+  for (const auto& version : versions) {
+    plan.finish.push_back(key_of(request, version).change());
+    plan.finish.push_back(version.change());
+  }
+  GenResult result;
+  context.run(plan, [&] {
+    AtomicFile file(target, context.options.overwrite, plan.files[0].temporary_path);
+    op::BundleOut out(context, file, std::move(keks), id, versions.size(), waivers, algorithm);
+    op::BundleRecord bundle;
+    auto outcome = make_with_backup(context, request, versions, out, file, bundle);
+    result.bundle = std::move(bundle);
+    return outcome;
+  });
+  result.keys = std::move(versions);
+  return result;
+}
+
+}  // namespace
+
+GenResult generate(op::Context& context, const GenRequest& request) {
+  const auto names = names_of(request);
+  require_free(context, names);
+  auto versions = records_of(context, request, names);
+  std::vector<op::VersionRecord> keks;
+  if (request.backup) keks = op::resolve_keks(context, request.keks);
+  const auto waivers = judge(context, request, versions, keks);
+  for (auto& version : versions) version.waivers = waivers;
+  if (!context.token().profile().can_generate(request.type)) {
+    throw Error::unavailable("this token cannot generate " + std::string(to_text(request.type)) + " keys",
+                             "kmtool token shows what it can; choose another --type");
+  }
+  if (request.backup) require_backup_possible(context.token(), request);
+  if (context.options.dry_run) {
+    if (request.backup) check_output(*request.backup, context.options.overwrite);
+    return {std::move(versions), std::nullopt};
+  }
+  const auto random = context.token().random(16 * versions.size());
+  for (std::size_t i = 0; i < versions.size(); ++i) {
+    const auto* begin = random.data() + 16 * i;
+    versions[i].id.assign(begin, begin + 16);
+  }
+  if (request.backup) return generate_with_backup(context, request, std::move(versions), keks, waivers);
+  context.run(plan_of(request, versions), [&] { return make_plain(context, request, versions); });
+  return {std::move(versions), std::nullopt};
+}
+
+}  // namespace kmtool::keys

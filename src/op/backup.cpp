@@ -1,0 +1,88 @@
+#include <unistd.h>
+
+#include "kmtool/core/encoding.hpp"
+#include "kmtool/core/file.hpp"
+#include "kmtool/journal/archive.hpp"
+#include "kmtool/op/admin.hpp"
+#include "op/state.hpp"
+
+namespace kmtool::op {
+
+namespace {
+
+journal::Archived archived(const std::filesystem::path& root, const std::string& name) {
+  return {name, to_bytes(read_file(root / name, std::size_t{1} << 34))};
+}
+
+/// A private working folder beside the output, removed again.
+struct Scratch {
+  std::filesystem::path path;
+  explicit Scratch(const std::filesystem::path& beside) {
+    std::string pattern = (beside / ".kmtool-backup-XXXXXX").string();
+    if (mkdtemp(pattern.data()) == nullptr) throw Error::from_errno("create", pattern, errno);
+    path = pattern;
+  }
+  Scratch(const Scratch&) = delete;
+  Scratch& operator=(const Scratch&) = delete;
+  ~Scratch() {
+    std::error_code ignored;
+    std::filesystem::remove_all(path, ignored);
+  }
+};
+
+}  // namespace
+
+std::vector<std::string> backup_home(Context& context, const std::filesystem::path& file) {
+  const auto target = check_output(file, context.options.overwrite);
+  const auto& root = context.home.paths.root;
+  std::vector<journal::Archived> files;
+  for (const char* name : {"config.json", "policy.json", "signers/document.pem", "signers/log.pem"}) {
+    std::error_code ignored;
+    if (std::filesystem::exists(root / name, ignored)) files.push_back(archived(root, name));
+  }
+  const Scratch scratch(target.parent_path());
+  context.journal().copy_to(scratch.path / "journal.db");
+  files.push_back(archived(scratch.path, "journal.db"));
+  const auto archive = scratch.path / "archive";
+  write_private_file(archive, {}, false);
+  journal::write_archive(archive, files);
+  write_private_file(target, view(read_file(archive, std::size_t{1} << 34)), context.options.overwrite);
+  std::vector<std::string> names;
+  for (const auto& entry : files) names.push_back(entry.name);
+  return names;
+}
+
+std::vector<std::string> restore_home(const Options& options, const std::filesystem::path& file) {
+  const auto files = journal::read_archive(file);
+  bool has_config = false, has_journal = false;
+  for (const auto& entry : files) {
+    has_config = has_config || entry.name == "config.json";
+    has_journal = has_journal || entry.name == "journal.db";
+    if (entry.name != "config.json" && entry.name != "policy.json" && entry.name != "journal.db" && entry.name.rfind("signers/", 0) != 0) {
+      throw Error::tampered(file.string() + " is not a kmtool home backup: it holds " + entry.name);
+    }
+    if (entry.name == "config.json") home::Config::parse(to_text(entry.data), file.string() + ": config.json");
+  }
+  if (!has_config || !has_journal) throw Error::tampered(file.string() + " is not a kmtool home backup: config.json or journal.db is missing");
+  std::error_code ignored;
+  if (std::filesystem::exists(options.paths.config(), ignored) && !options.overwrite) {
+    throw Error::exists("there is already a home at " + options.paths.root.string(), "restore into another folder (--home), or give --force");
+  }
+  std::vector<std::string> names;
+  for (const auto& entry : files) names.push_back(entry.name);
+  if (options.dry_run) return names;
+  make_private_dir(options.paths.root);
+  make_private_dir(options.paths.signers());
+  const auto lock = FileLock::acquire(options.paths.mutate_lock(), options.lock_wait);
+  std::filesystem::remove(options.paths.config(), ignored);  // until it is written again there is no home: never half a one
+  for (const char* tail : {"-wal", "-shm"}) std::filesystem::remove(options.paths.journal().string() + tail, ignored);
+  for (const auto& entry : files) {
+    if (entry.name != "config.json") write_private_file(options.paths.root / entry.name, entry.data, true);
+  }
+  for (const auto& entry : files) {
+    if (entry.name == "config.json") write_private_file(options.paths.config(), entry.data, true);
+  }
+  return names;
+}
+
+}  // namespace kmtool::op

@@ -1,0 +1,71 @@
+#include "kmtool/core/file.hpp"
+#include "op/state.hpp"
+
+namespace kmtool::op {
+
+namespace {
+
+crypto::PublicKey read_signer_pem(const Context& context, const std::string& use) {
+  const auto path = context.home.paths.signers() / (use + ".pem");
+  return crypto::PublicKey::from_pem(read_trusted(path), path.string());
+}
+
+pkcs11::Handle private_half(const std::map<Bytes, std::vector<pkcs11::Object>>& located, const SignerRecord& signer,
+                            const std::string& label) {
+  const auto found = located.find(signer.id);
+  std::optional<pkcs11::Handle> handle;
+  if (found != located.end()) {
+    for (const auto& object : found->second) {
+      if (object.object_class != pkcs11::ObjectClass::private_key || object.label != label) continue;
+      if (handle) throw Error::tampered("the token has several objects for the " + signer.use + " signer; kmtool does not guess");
+      handle = object.handle;
+    }
+  }
+  if (!handle) {
+    throw Error::tampered("the token has no " + signer.use + " signer of this home (" + label + ")",
+                          "this home belongs to another token, or the signer was removed behind kmtool's back");
+  }
+  return *handle;
+}
+
+/// A kill between the commit of a signer's rotation and the renewal of log.pem leaves the old key there: it still proves the
+/// head, which names its successor.
+void heal_log_pem(Context& context, const SignerRecord& active, const crypto::PublicKey& found) {
+  if (equal(active.spki, found.spki())) return;
+  for (const auto& signer : context.signers()) {
+    if (signer.use != "log" || signer.version >= active.version || !equal(signer.spki, found.spki())) continue;
+    if (context.state().mutation.held()) write_signer_files(context);
+    return;
+  }
+  throw Error::tampered("signers/log.pem is not the log signer that the journal names", "restore the file from the home's backup");
+}
+
+}  // namespace
+
+void write_signer_files(Context& context) {
+  make_private_dir(context.home.paths.signers());
+  for (const std::string use : {"document", "log"}) {
+    const auto pem = crypto::PublicKey::from_spki(context.active_signer(use).spki).pem();
+    write_private_file(context.home.paths.signers() / (use + ".pem"), view(pem), true);
+  }
+}
+
+void bind_token(Context& context) {
+  auto& state = context.state();
+  const auto log_key = read_signer_pem(context, "log");
+  state.head = state.journal->check_head(context.home.config.origin(), log_key);
+  state.journal->trust_head(*state.head);
+  state.proven = true;
+  const auto log = context.active_signer("log");
+  const auto document = context.active_signer("document");
+  heal_log_pem(context, log, log_key);
+  const auto anchor_id = context.home.config.anchor_id();
+  const auto located = context.token().locate({log.id, document.id, anchor_id});
+  state.signer_handles["log"] = private_half(located, log, log.label(context.home.config.home_id));
+  state.signer_handles["document"] = private_half(located, document, document.label(context.home.config.home_id));
+  state.keys.emplace("log", crypto::PublicKey::from_spki(log.spki));
+  state.keys.emplace("document", crypto::PublicKey::from_spki(document.spki));
+  if (const auto found = located.find(anchor_id); found != located.end()) state.anchors = found->second;
+}
+
+}  // namespace kmtool::op

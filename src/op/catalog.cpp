@@ -1,0 +1,120 @@
+#include <set>
+
+#include "kmtool/core/text.hpp"
+#include "kmtool/domain/name.hpp"
+#include "op/state.hpp"
+
+namespace kmtool::op {
+
+namespace {
+
+std::optional<journal::Item> row(const Context::State& state, const std::string& kind, const std::string& id) {
+  return state.proven ? state.journal->proven(kind, id) : state.journal->item(kind, id);
+}
+
+std::vector<journal::Item> rows(const Context::State& state, const std::string& kind) {
+  return state.proven ? state.journal->proven_all(kind) : state.journal->items(kind);
+}
+
+template <class Record>
+std::vector<Record> records(const Context::State& state, const std::string& kind) {
+  std::vector<Record> result;
+  for (const auto& item : rows(state, kind)) result.push_back(Record::from(item));
+  return result;
+}
+
+}  // namespace
+
+std::optional<KeyRecord> Context::find_key(const std::string& name) const {
+  const auto item = row(*state_, "key", name);
+  return item ? std::optional(KeyRecord::from(*item)) : std::nullopt;
+}
+
+std::optional<VersionRecord> Context::find_version(const std::string& name, int version) const {
+  const auto item = row(*state_, "version", label_of(name, version));
+  return item ? std::optional(VersionRecord::from(*item)) : std::nullopt;
+}
+
+std::vector<KeyRecord> Context::keys() const { return records<KeyRecord>(*state_, "key"); }
+std::vector<VersionRecord> Context::versions() const { return records<VersionRecord>(*state_, "version"); }
+std::vector<SignerRecord> Context::signers() const { return records<SignerRecord>(*state_, "signer"); }
+std::vector<TrustRecord> Context::trusted() const { return records<TrustRecord>(*state_, "trust"); }
+std::vector<BundleRecord> Context::bundles() const { return records<BundleRecord>(*state_, "bundle"); }
+
+VersionRecord Context::resolve(const std::string& reference) const {
+  const auto ref = KeyRef::parse(reference);
+  const auto key = find_key(ref.name);
+  if (!key) {
+    std::vector<std::string> names;
+    for (const auto& item : state_->journal->items("key")) names.push_back(item.id);
+    const auto near = nearest(ref.name, names);
+    throw Error::missing("there is no key " + ref.name,
+                         near.empty() ? "kmtool list shows the keys of this home" : "did you mean " + near);
+  }
+  if (!ref.version && !key->active) {
+    throw Error::missing("key " + ref.name + " has no active version", "name one: kmtool show " + ref.name + "@" + std::to_string(key->latest));
+  }
+  const int number = ref.version ? *ref.version : *key->active;
+  const auto version = find_version(ref.name, number);
+  if (!version) {
+    throw Error::missing("key " + ref.name + " has no version " + std::to_string(number),
+                         "its newest version is " + label_of(ref.name, key->latest));
+  }
+  return *version;
+}
+
+SignerRecord Context::active_signer(const std::string& use) const {
+  std::optional<SignerRecord> found;
+  for (auto& signer : signers()) {
+    if (signer.use == use && signer.state == "active") found = std::move(signer);
+  }
+  if (!found) throw Error::tampered("the home has no active " + use + " signer", "run kmtool doctor");
+  return *found;
+}
+
+namespace {
+
+std::map<Part, pkcs11::Object> parts_among(const VersionRecord& version, const std::vector<pkcs11::Object>& objects) {
+  std::map<Part, pkcs11::Object> found;
+  for (const auto& object : objects) {
+    if (object.object_class == pkcs11::ObjectClass::certificate || object.object_class == pkcs11::ObjectClass::data) continue;
+    if (object.label != version.label()) {
+      throw Error::tampered("an object on the token carries the id of " + version.label() + " but another label",
+                            "it was not made by kmtool; look at it with kmtool doctor");
+    }
+    Part part = Part::value;
+    if (object.object_class == pkcs11::ObjectClass::private_key) part = Part::private_half;
+    if (object.object_class == pkcs11::ObjectClass::public_key) part = Part::public_half;
+    if (version.role == Role::kek) part = object.wrap.value_or(false) || object.unwrap.value_or(false) ? Part::kek_wrap : Part::kek_seal;
+    if (!found.emplace(part, object).second) {
+      throw Error::tampered("the token has several objects for " + version.label() + "; kmtool does not guess",
+                            "look at them with kmtool doctor and remove the foreign one");
+    }
+  }
+  return found;
+}
+
+}  // namespace
+
+std::map<std::string, std::map<Part, pkcs11::Object>> Context::objects_of(const std::vector<VersionRecord>& versions) {
+  std::vector<Bytes> ids;
+  std::set<Bytes> asked;
+  for (const auto& version : versions) {
+    if (asked.insert(version.id).second) ids.push_back(version.id);
+  }
+  const auto located = token().locate(ids);
+  std::map<std::string, std::map<Part, pkcs11::Object>> result;
+  for (const auto& version : versions) {
+    const auto found = located.find(version.id);
+    auto parts = parts_among(version, found == located.end() ? std::vector<pkcs11::Object>{} : found->second);
+    for (const Part part : parts_of(version.role)) {
+      if (parts.contains(part)) continue;
+      throw Error::missing("the token has no " + std::string(to_text(part)) + " object for " + version.label(),
+                           "it was removed behind kmtool's back; restore the key from a bundle (kmtool unwrap --as)");
+    }
+    result[version.label()] = std::move(parts);
+  }
+  return result;
+}
+
+}  // namespace kmtool::op

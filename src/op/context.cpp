@@ -1,0 +1,136 @@
+#include "kmtool/op/context.hpp"
+
+#include <pwd.h>
+#include <unistd.h>
+
+#include "kmtool/core/encoding.hpp"
+#include "kmtool/core/text.hpp"
+#include "op/state.hpp"
+
+namespace kmtool::op {
+
+journal::Actor this_actor() {
+  journal::Actor actor;
+  actor.uid = static_cast<std::int64_t>(getuid());
+  const passwd* entry = getpwuid(getuid());
+  actor.user = entry != nullptr ? entry->pw_name : std::to_string(actor.uid);
+  char host[256] = {};
+  if (gethostname(host, sizeof host - 1) == 0) actor.host = host;
+  if (!is_utf8(actor.user)) actor.user = printable(actor.user);
+  if (!is_utf8(actor.host)) actor.host = printable(actor.host);
+  return actor;
+}
+
+Context::Context(Options options_in, home::Home home_in)
+    : options(std::move(options_in)), home(std::move(home_in)), state_(std::make_unique<State>()) {
+  state_->actor = this_actor();
+}
+Context::Context(Context&&) noexcept = default;
+Context::~Context() = default;
+
+Context Context::assemble(Options options, home::Home home) { return {std::move(options), std::move(home)}; }
+
+journal::Journal& Context::journal() { return *state_->journal; }
+pkcs11::Token& Context::token() {
+  if (!state_->token) throw Error::internal("a token operation was asked of a context without a token");
+  return *state_->token;
+}
+bool Context::has_token() const { return state_->token.has_value(); }
+
+policy::TokenFacts Context::token_facts() const {
+  policy::TokenFacts facts;
+  facts.hardware = state_->token ? state_->token->info().hardware : home.config.hardware.value_or(false);
+  facts.validation = home.config.validation;
+  return facts;
+}
+
+void Context::check_stop() const {
+  if (options.stop != nullptr && options.stop->requested()) {
+    throw Error(ExitCode::busy, "stopped", "stopped on request", "nothing is half done; run the command again to do it");
+  }
+}
+
+void Context::progress(const std::string& what, std::uint64_t done, std::uint64_t total) const {
+  if (options.progress) options.progress(what, done, total);
+}
+
+namespace {
+
+/// Opens and logs in; the PIN is read before the module is loaded and gone when this returns.
+pkcs11::Token login(const Options& options, const home::Home& home) {
+  if (home.config.embedded) {
+    home::prepare_embedded(home.paths);
+    if (home::token_object_lost(home.paths, false)) {
+      throw Error::unavailable("the embedded token's token.object is empty: SoftHSM was stopped while it rewrote it",
+                               "kmtool doctor --repair puts back the copy that the home keeps");
+    }
+  }
+  std::error_code ignored;
+  if (!std::filesystem::exists(home.config.module.path, ignored)) {
+    throw Error::unavailable("the PKCS#11 module " + home.config.module.path + " does not exist",
+                             "install the token's software, or restore the module to that path");
+  }
+  const auto& named = options.pin_source.empty() ? home.config.pin_source : options.pin_source;
+  pkcs11::OpenOptions how;
+  how.careful = options.no_input;
+  how.lock_file = home.paths.token_lock();
+  how.lock_wait = options.lock_wait;
+  SecretBytes pin;
+  if (named != "protected") {
+    pin = home::read_pin(named.empty() ? home::PinSource{} : home::PinSource::parse(named), options.no_input);
+    how.pin = &pin;
+  }
+  auto token = pkcs11::Token::open(home.config.module, home.config.token, how);
+  if (home.config.embedded) home::keep_token_copy(home.paths);
+  return token;
+}
+
+void load_profile(pkcs11::Token& token, journal::Journal& journal) {
+  const auto& info = token.info();
+  const auto key = pkcs11::profile_key(info.module_digest, info.serial, info.model, info.firmware_version);
+  if (const auto text = journal.cached("profile/" + key)) {
+    if (auto profile = pkcs11::Profile::from_json(*text)) {
+      token.use_profile(std::move(*profile));
+      return;
+    }
+  }
+  token.use_profile(token.probe());
+  journal.cache("profile/" + key, token.profile().to_json());
+}
+
+}  // namespace
+
+Context Context::open(Options options, Need need) {
+  auto home = home::open_home(options.paths);
+  Context context(std::move(options), std::move(home));
+  auto& state = *context.state_;
+  if (need == Need::mutation) {
+    state.mutation = FileLock::acquire(context.home.paths.mutate_lock(), context.options.lock_wait);
+  }
+  const auto mode = need == Need::reader ? journal::Journal::Mode::read : journal::Journal::Mode::write;
+  state.journal.emplace(journal::Journal::open(context.home.paths.journal(), mode));
+  if (need == Need::reader) return context;
+  state.token.emplace(login(context.options, context.home));
+  load_profile(*state.token, *state.journal);
+  bind_token(context);
+  if (need == Need::mutation && !context.options.skip_anchor) state.repaired = recover(context);
+  return context;
+}
+
+Context Context::open_recorded(const Options& options, Need need, const std::string& command, const std::string& target) {
+  try {
+    return open(options, need);
+  } catch (const Error& error) {
+    if (error.exit() != ExitCode::refused || need == Need::reader) throw;
+    try {  // no login: the entry is unauthenticated for ever
+      Context bare(options, home::open_home(options.paths));
+      bare.state_->mutation = FileLock::acquire(bare.home.paths.mutate_lock(), options.lock_wait);
+      bare.state_->journal.emplace(journal::Journal::open(bare.home.paths.journal(), journal::Journal::Mode::write));
+      bare.refused(command, target, error);
+    } catch (const Error&) {  // the refusal itself is what the user must see
+    }
+    throw;
+  }
+}
+
+}  // namespace kmtool::op

@@ -1,0 +1,107 @@
+#include <fmt/format.h>
+
+#include <set>
+
+#include "kmtool/core/text.hpp"
+#include "kmtool/op/admin.hpp"
+#include "op/state.hpp"
+
+namespace kmtool::op {
+
+namespace {
+
+using Verdict = Check::Verdict;
+
+Check check_intents(Context& context) {
+  std::set<std::string> open;
+  for (const auto& row : context.journal().items("intent")) open.insert(row.id.substr(0, row.id.find('/')));
+  if (open.empty()) return {Verdict::ok, "unfinished work", "none"};
+  return {Verdict::bad, "unfinished work", fmt::format("{} open: kmtool doctor --repair finishes or undoes it", open.size())};
+}
+
+Check check_rollback(Context& context) {
+  switch (check_anchor(context)) {
+    case AnchorState::ok: return {Verdict::ok, "rollback anchor", "on the token, at the journal's head"};
+    case AnchorState::behind: return {Verdict::note, "rollback anchor", "behind the journal; the next command brings it up"};
+    case AnchorState::missing:
+    case AnchorState::unsupported: break;
+  }
+  return {Verdict::note, "rollback anchor", "not supported by this token: a restored old copy of the home would not be noticed"};
+}
+
+/// Every version against the token, and every object on the token against the catalog.
+void check_objects(Context& context, std::vector<Check>& checks) {
+  std::map<Bytes, std::vector<pkcs11::Object>> by_id;
+  std::size_t nameless = 0;
+  for (auto& object : context.token().scan()) {
+    if (object.nameless()) ++nameless;
+    by_id[object.id].push_back(std::move(object));
+  }
+  std::size_t good = 0;
+  std::set<Bytes> known{context.home.config.anchor_id()};
+  for (const auto& signer : context.signers()) known.insert(signer.id);
+  for (const auto& version : context.versions()) {
+    known.insert(version.id);
+    if (version.state == State::destroyed) continue;
+    const auto& objects = by_id[version.id];
+    std::string wrong;
+    if (objects.size() != parts_of(version.role).size()) wrong = fmt::format("{} objects on the token instead of {}", objects.size(), parts_of(version.role).size());
+    for (const auto& object : objects) {
+      std::string nearest_difference = "unknown object";
+      for (const Part part : parts_of(version.role)) {
+        const pkcs11::ObjectSpec spec{version.role, version.type, part, version.label(), version.id, version.extractable};
+        const auto differences = context.token().differences(object, spec, version.origin != "generated");
+        nearest_difference = differences.empty() ? "" : join(differences, ", ");
+        if (differences.empty()) break;
+      }
+      if (!nearest_difference.empty()) wrong = nearest_difference;
+    }
+    if (wrong.empty()) {
+      ++good;
+    } else {
+      checks.push_back({Verdict::bad, "key " + version.label(), wrong});
+    }
+  }
+  checks.push_back({Verdict::ok, "keys", fmt::format("{} as recorded", good)});
+  std::size_t foreign = 0;
+  for (const auto& [id, objects] : by_id) {
+    if (!known.contains(id)) foreign += objects.size();
+  }
+  foreign -= std::min(foreign, nameless);
+  if (foreign > 0) checks.push_back({Verdict::note, "other objects", fmt::format("{} on the token that this home does not manage", foreign)});
+  if (nameless > 0) checks.push_back({Verdict::note, "nameless objects", fmt::format("{} without label and id, not made by an open command", nameless)});
+}
+
+}  // namespace
+
+std::vector<Check> examine(Context& context) {
+  std::vector<Check> checks;
+  checks.push_back({Verdict::ok, "home", context.home.paths.root.string() + ": owner and permissions are safe"});
+  checks.push_back(policy_accepted(context) ? Check{Verdict::ok, "policy", "accepted"}
+                                            : Check{Verdict::bad, "policy", "changed since it was accepted: kmtool policy accept"});
+  const auto& info = context.token().info();
+  checks.push_back({Verdict::ok, "token", fmt::format("{} (serial {}), {}", info.label, info.serial,
+                                                      info.hardware ? "hardware" : "software: not an HSM")});
+  const auto& head = context.state().head;
+  checks.push_back({Verdict::ok, "journal", fmt::format("{} entries, newest checkpoint signed by the token's log signer",
+                                                        head ? context.journal().size() : 0)});
+  checks.push_back(check_rollback(context));
+  checks.push_back(check_intents(context));
+  check_objects(context, checks);
+  return checks;
+}
+
+std::vector<std::string> repairs_of(Context& context) { return context.state().repaired; }
+
+void accept_rollback(Context& context, const std::string& reason) {
+  if (reason.empty()) throw Error::usage("--accept-rollback needs --reason TEXT", "say why this older home is the genuine one");
+  context.state().anchors.clear();  // what is there does not count any more; make_anchor() removes it by id
+  for (const auto& object : context.token().find_by_id(context.home.config.anchor_id())) context.state().anchors.push_back(object);
+  auto old = std::move(context.state().anchors);
+  context.state().anchors.clear();
+  context.note("doctor --accept-rollback", context.home.config.home_id, {{"reason", reason}, {"size", context.journal().size()}}, {});
+  context.state().anchors = std::move(old);
+  make_anchor(context);
+}
+
+}  // namespace kmtool::op

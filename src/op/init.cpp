@@ -1,0 +1,137 @@
+#include "kmtool/core/encoding.hpp"
+#include "kmtool/core/file.hpp"
+#include "kmtool/crypto/digest.hpp"
+#include "kmtool/op/admin.hpp"
+#include "op/signer_keys.hpp"
+#include "op/state.hpp"
+
+namespace kmtool::op {
+
+namespace {
+
+void require_no_home(const home::Paths& paths) {
+  std::error_code ignored;
+  if (std::filesystem::exists(paths.config(), ignored)) {
+    throw Error::exists("there is already a home at " + paths.root.string(), "use it, or name another folder with --home");
+  }
+  make_private_dir(paths.root);
+  // Leftovers of an init that did not come to its end: without config.json they are nobody's home.
+  for (const char* name : {"journal.db", "journal.db-wal", "journal.db-shm", "signers/log.pem", "signers/document.pem"}) {
+    std::filesystem::remove(paths.root / name, ignored);
+  }
+}
+
+void require_unshared(pkcs11::Token& token, bool join) {
+  if (join) return;
+  for (const auto& object : token.scan()) {
+    if (object.label.rfind("kmtool-anchor:", 0) != 0) continue;
+    throw Error::refused("policy", "this token already serves another kmtool home (" + object.label.substr(14, 36) + ")",
+                         "use that home, or give --join to put a second one on the token");
+  }
+}
+
+pkcs11::Token open_token(const Options& options, const home::Config& config) {
+  if (config.embedded) home::prepare_embedded(options.paths);
+  std::error_code ignored;
+  if (!std::filesystem::exists(config.module.path, ignored)) {
+    throw Error::unavailable("the PKCS#11 module " + config.module.path + " does not exist", "check the path given to --module");
+  }
+  check_trusted(std::filesystem::canonical(config.module.path), {.follow_symlink = true});
+  pkcs11::OpenOptions how;
+  how.careful = options.no_input;
+  how.lock_file = options.paths.token_lock();
+  SecretBytes pin;
+  const auto& source = options.pin_source.empty() ? config.pin_source : options.pin_source;
+  if (source != "protected") {
+    pin = home::read_pin(source.empty() ? home::PinSource{} : home::PinSource::parse(source), options.no_input);
+    how.pin = &pin;
+  }
+  auto token = pkcs11::Token::open(config.module, config.token, how);
+  token.use_profile(token.probe());
+  const auto& profile = token.profile();
+  if (!profile.hmac_sha256 || !profile.ecdsa_p256) {
+    throw Error::unavailable("this token lacks what a home needs: HMAC-SHA-256 to seal and ECDSA P-256 to sign",
+                             "kmtool cannot use it; pkcs11-tool --list-mechanisms shows what it has");
+  }
+  return token;
+}
+
+home::Config make_config(const Options& options, const InitRequest& request) {
+  home::Config config;
+  config.embedded = request.embedded;
+  config.module = request.module;
+  config.token = request.token;
+  config.validation = request.validation;
+  config.pin_source = options.pin_source;
+  if (request.embedded) {
+    config.module = {home::softhsm_module(), ""};
+    std::error_code ignored;
+    std::filesystem::remove_all(options.paths.token_dir(), ignored);
+    std::filesystem::remove(options.paths.token_pin(), ignored);
+    config.token = home::make_embedded_token(options.paths, config.module);
+    config.pin_source = "file:" + options.paths.token_pin().string();
+  }
+  return config;
+}
+
+void write_policy(const home::Paths& paths, home::Home& home) {
+  std::error_code ignored;
+  if (!std::filesystem::exists(paths.policy(), ignored)) write_private_file(paths.policy(), view(home::default_policy_text()), false);
+  const auto text = read_trusted(paths.policy());
+  home.policy = home::parse_policy(text, paths.policy().string());
+  home.policy_digest = hex(crypto::sha256(view(text)));
+}
+
+}  // namespace
+
+InitResult init(const Options& options, const InitRequest& request) {
+  require_no_home(options.paths);
+  home::Home home;
+  home.paths = options.paths;
+  home.config = make_config(options, request);
+  auto token = open_token(options, home.config);
+  require_unshared(token, request.join);
+  home.config.home_id = uuid_text(token.random(16));
+  home.config.hardware = token.info().hardware;
+  home.config.token.label = token.info().label;
+  home.config.token.serial = token.info().serial;
+  write_policy(options.paths, home);
+  policy::enforce(home.policy, policy::judge_token(home.policy, {token.info().hardware, home.config.validation}), options.waivers);
+  const std::string config_text = home.config.to_json();
+  home.config_digest = hex(crypto::sha256(view(config_text)));
+
+  auto context = Context::assemble(options, std::move(home));
+  auto& state = context.state();
+  state.token.emplace(std::move(token));
+  state.journal.emplace(journal::Journal::create(options.paths.journal()));
+  std::vector<SignerRecord> signers;
+  try {
+    for (const std::string use : {"log", "document"}) signers.push_back(make_signer(context, use, 1, true));
+    journal::Draft draft;
+    draft.command = "init";
+    draft.target = context.home.config.home_id;
+    draft.result = "done";
+    const auto& info = context.token().info();
+    draft.details = {{"token", {{"label", info.label}, {"serial", info.serial}, {"model", info.model}, {"hardware", info.hardware}}},
+                     {"validation", context.home.config.validation ? context.home.config.validation->text() : "none recorded"},
+                     {"version", KMTOOL_VERSION}};
+    for (const auto& signer : signers) draft.changes.push_back(signer.change());
+    draft.changes.push_back({"policy", "accepted", Json{{"digest", context.home.policy_digest}}});
+    append(context, std::move(draft));
+    state.proven = false;
+    write_signer_files(context);
+    make_anchor(context);
+    write_private_file(options.paths.config(), view(config_text), false);
+  } catch (const std::exception&) {
+    for (const auto& signer : signers) remove_signer(context, signer);
+    for (const auto& anchor : state.anchors) context.token().destroy(anchor.handle);
+    throw;
+  }
+  state.journal->cache("profile/" + pkcs11::profile_key(context.token().info().module_digest, context.token().info().serial,
+                                                        context.token().info().model, context.token().info().firmware_version),
+                       context.token().profile().to_json());
+  if (request.embedded) home::keep_token_copy(options.paths);
+  return {context.home.config.home_id, context.token().info(), signers, !state.anchors.empty()};
+}
+
+}  // namespace kmtool::op

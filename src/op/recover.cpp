@@ -1,0 +1,226 @@
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <set>
+
+#include "kmtool/bundle/bundle.hpp"
+#include "kmtool/core/encoding.hpp"
+#include "kmtool/crypto/digest.hpp"
+#include "kmtool/domain/name.hpp"
+#include "op/state.hpp"
+
+namespace kmtool::op {
+
+namespace {
+
+std::string fingerprint(const pkcs11::Object& object) {
+  crypto::Digest hash(crypto::Hash::sha256);
+  hash.update(big_endian(static_cast<std::uint64_t>(object.object_class), 8));
+  hash.update(big_endian(object.key_type, 8));
+  for (const auto* bytes : {&object.modulus, &object.ec_params, &object.ec_point}) {
+    hash.update(big_endian(bytes->size(), 8));
+    hash.update(*bytes);
+  }
+  return hex(hash.value()).substr(0, 16);
+}
+
+bool is_key(const pkcs11::Object& object) {
+  // A kill inside the token can leave an object of which not even the class was written.
+  return object.object_class != pkcs11::ObjectClass::certificate && object.object_class != pkcs11::ObjectClass::data;
+}
+
+/// The id of the bundle that lies under this name; empty where there is none or it cannot be read.
+std::string bundle_at(const std::string& path) {
+  std::error_code error;
+  if (!std::filesystem::is_regular_file(path, error)) return {};
+  try {
+    LineReader reader(path, bundle::max_line);
+    return bundle::read_header(reader).id;
+  } catch (const Error&) {
+    return {};
+  }
+}
+
+void remove_file(const std::string& path, std::vector<std::string>& done) {
+  struct stat info {};
+  if (lstat(path.c_str(), &info) != 0 || !S_ISREG(info.st_mode)) return;
+  if (::unlink(path.c_str()) != 0) throw Error::from_errno("remove", path, errno);
+  fsync_path(std::filesystem::path(path).parent_path());
+  done.push_back("removed " + path);
+}
+
+/// Ids that the catalog knows: repair never touches an object that carries one.
+std::set<Bytes> known_ids(Context& context) {
+  std::set<Bytes> ids{context.home.config.anchor_id()};
+  for (const auto& version : context.versions()) ids.insert(version.id);
+  for (const auto& signer : context.signers()) ids.insert(signer.id);
+  return ids;
+}
+
+void destroy_planned(Context& context, const Plan& plan, std::vector<std::string>& done) {
+  const auto known = known_ids(context);
+  std::vector<Bytes> ids;
+  std::map<Bytes, std::string> labels;
+  for (const auto& key : plan.keys) {
+    if (known.contains(key.id)) {
+      throw Error::tampered("an open intent of " + plan.command + " names the id of a key that already exists (" + key.label + ")",
+                            "the intent was planted or the journal is damaged; nothing was destroyed");
+    }
+    ids.push_back(key.id);
+    labels[key.id] = key.label;
+  }
+  for (const auto& [id, objects] : context.token().locate(ids)) {
+    for (const auto& object : objects) {
+      if (!object.label.empty() && object.label != labels.at(id)) {
+        throw Error::tampered("an object with the id of unfinished " + labels.at(id) + " carries the label " + object.label,
+                              "it was not made by kmtool; nothing was destroyed");
+      }
+      context.token().destroy(object.handle);
+      done.push_back("destroyed an unfinished object of " + labels.at(id));
+    }
+  }
+}
+
+void destroy_new_nameless(Context& context, const Plan& plan, std::vector<std::string>& done) {
+  auto left = plan.nameless;
+  for (const auto& object : context.token().scan()) {
+    if (!object.nameless() || !is_key(object)) continue;
+    auto& count = left[fingerprint(object)];
+    if (count > 0) {
+      --count;  // it was there before
+      continue;
+    }
+    context.token().destroy(object.handle);
+    done.push_back("destroyed a nameless object that an interrupted " + plan.command + " left");
+  }
+}
+
+/// True when every planned key stands on the token exactly as planned; fills in the public halves' keys.
+bool keys_complete(Context& context, const Plan& plan, std::map<std::string, Bytes>& spkis) {
+  std::vector<Bytes> ids;
+  for (const auto& key : plan.keys) ids.push_back(key.id);
+  const auto located = context.token().locate(ids);
+  for (const auto& key : plan.keys) {
+    const auto found = located.find(key.id);
+    if (found == located.end() || found->second.size() != parts_of(key.role).size()) return false;
+    for (const auto& object : found->second) {
+      bool fits = false;
+      for (const Part part : parts_of(key.role)) {
+        pkcs11::ObjectSpec spec{key.role, key.type, part, key.label, key.id, key.extractable};
+        fits = fits || context.token().differences(object, spec, key.imported).empty();
+      }
+      if (!fits) return false;
+      if (object.object_class == pkcs11::ObjectClass::public_key) spkis[key.label] = context.token().public_key(object).spki();
+    }
+  }
+  return true;
+}
+
+void resolve_intent(Context& context, const std::string& id, const Plan& plan, std::uint64_t number, std::vector<std::string>& done) {
+  journal::Draft draft;
+  draft.phase = journal::Phase::outcome;
+  draft.command = plan.command;
+  draft.target = plan.target;
+  draft.intent = number;
+  draft.details["recovered"] = true;
+  std::map<std::string, Bytes> spkis;
+  if (files_landed(plan) && keys_complete(context, plan, spkis)) {
+    draft.result = "done";
+    draft.changes = plan.finish;
+    for (auto& change : draft.changes) {
+      const auto spki = spkis.find(change.id);
+      if (change.kind == "version" && change.value && spki != spkis.end()) (*change.value)["public"] = base64(spki->second);
+    }
+    for (const auto& file : plan.files) {
+      for (auto& change : bundle_record_of(context, file.final_path).changes()) draft.changes.push_back(std::move(change));
+    }
+    done.push_back("finished " + plan.command + " " + plan.target);
+  } else {
+    draft.result = "undone";
+    for (auto& line : undo(context, plan)) done.push_back(std::move(line));
+    done.push_back("undid unfinished " + plan.command + " " + plan.target);
+  }
+  for (auto& change : plan.removal(id)) draft.changes.push_back(std::move(change));
+  append(context, std::move(draft));
+}
+
+/// Signs the newest checkpoint once more and verifies it under the home's log.pem: proves that the key which vouches for the
+/// journal is the token's, before anything rests on the journal alone.
+void prove_log_signer(Context& context) {
+  const auto signer = log_signer(context);
+  const auto text = context.state().head.value().checkpoint.body();
+  const auto note = tlog::sign_note(text, signer.name, signer.key, signer.sign);
+  if (!tlog::verify_note(note, signer.name, signer.key)) {
+    throw Error::tampered("the token's log signer does not belong to signers/log.pem",
+                          "the home was altered or belongs to another token; nothing was done");
+  }
+}
+
+}  // namespace
+
+bool files_landed(const Plan& plan) {
+  return !plan.files.empty() && std::all_of(plan.files.begin(), plan.files.end(), [](const PlannedFile& file) {
+    return bundle_at(file.final_path) == file.bundle;
+  });
+}
+
+std::map<std::string, std::size_t> nameless_objects(Context& context) {
+  std::map<std::string, std::size_t> found;
+  for (const auto& object : context.token().scan()) {
+    if (object.nameless() && is_key(object)) ++found[fingerprint(object)];
+  }
+  return found;
+}
+
+std::vector<std::string> undo(Context& context, const Plan& plan) {
+  std::vector<std::string> done;
+  for (const auto& file : plan.files) {
+    remove_file(file.temporary_path, done);
+    if (bundle_at(file.final_path) == file.bundle) remove_file(file.final_path, done);
+  }
+  if (plan.keys.empty()) return done;
+  destroy_planned(context, plan, done);
+  destroy_new_nameless(context, plan, done);
+  return done;
+}
+
+std::vector<std::string> recover(Context& context) {
+  std::vector<std::string> done;
+  std::map<std::string, std::pair<std::uint64_t, std::vector<Json>>> open;
+  for (const auto& row : context.journal().proven_all("intent")) {
+    auto& [number, rows] = open[row.id.substr(0, row.id.find('/'))];
+    rows.push_back(row.json());
+    number = row.seq;
+  }
+  const bool behind = check_anchor(context) == AnchorState::behind;
+  if (open.empty() && !behind) return done;
+  prove_log_signer(context);
+  if (behind) {
+    advance_anchor(context);
+    done.push_back("brought the rollback anchor up to the newest entry");
+  }
+  for (const auto& [id, intent] : open) resolve_intent(context, id, Plan::from_rows(intent.second), intent.first, done);
+  return done;
+}
+
+BundleRecord bundle_record_of(Context& context, const std::string& path) {
+  LineReader reader(path, bundle::max_line);
+  BundleRecord record;
+  const auto summary = bundle::read(reader, [&](const bundle::Record& key, std::size_t) {
+    record.keys.push_back(label_of(key.name, key.version));
+  });
+  if (!bundle::signature_by(summary, context.document_key(), path)) {
+    throw Error::tampered(path + " is not signed by this home", "it is not what the journal's open intent was writing");
+  }
+  record.id = summary.header.id;
+  record.kind = summary.header.kind;
+  record.path = path;
+  record.host = context.state().actor.host;
+  record.digest = summary.file_digest;
+  for (const auto& recipient : summary.header.recipients) record.keks.push_back(recipient.kek);
+  record.records = summary.header.records;
+  record.created = summary.header.created;
+  return record;
+}
+
+}  // namespace kmtool::op

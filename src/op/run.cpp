@@ -1,0 +1,118 @@
+#include "kmtool/core/encoding.hpp"
+#include "kmtool/crypto/digest.hpp"
+#include "op/state.hpp"
+
+namespace kmtool::op {
+
+journal::LogSigner log_signer(Context& context) {
+  auto& state = context.state();
+  const auto& key = state.keys.at("log");
+  const auto handle = state.signer_handles.at("log");
+  const bool edwards = key.is_ed25519();
+  return {context.home.config.origin(), key, [&context, handle, edwards](ByteView text) {
+            if (edwards) return context.token().sign_ed25519(handle, text);
+            return context.token().sign_ecdsa(handle, crypto::sha256(text));
+          }};
+}
+
+std::uint64_t append(Context& context, journal::Draft draft) {
+  auto& state = context.state();
+  draft.policy_digest = context.home.policy_digest;
+  draft.config_digest = context.home.config_digest;
+  draft.authenticated = state.signer_handles.contains("log");
+  if (!draft.authenticated) return state.journal->append(draft, state.actor, context.now(), nullptr);
+  const auto signer = log_signer(context);
+  const auto first = state.journal->append(draft, state.actor, context.now(), &signer);
+  advance_anchor(context);
+  return first;
+}
+
+Bytes Context::sign_document(ByteView digest) { return token().sign_ecdsa(state_->signer_handles.at("document"), digest); }
+crypto::PublicKey Context::document_key() const { return state_->keys.at("document"); }
+
+void Context::note(const std::string& command, const std::string& target, Json details, std::vector<journal::Change> changes) {
+  journal::Draft draft;
+  draft.phase = journal::Phase::note;
+  draft.command = command;
+  draft.target = target;
+  draft.result = "done";
+  draft.details = std::move(details);
+  draft.changes = std::move(changes);
+  append(*this, std::move(draft));
+}
+
+void Context::refused(const std::string& command, const std::string& target, const Error& error) noexcept {
+  try {
+    journal::Draft draft;
+    draft.phase = journal::Phase::refusal;
+    draft.command = command;
+    draft.target = target.size() > 1000 ? target.substr(0, 1000) : target;
+    draft.result = "refused";
+    draft.details["code"] = error.code();
+    draft.details["message"] = error.message();
+    append(*this, std::move(draft));
+  } catch (const std::exception&) {  // the refusal stands, recorded or not: nothing was done
+  }
+}
+
+namespace {
+
+void require_accepted_policy(Context& context) {
+  const auto accepted = context.journal().proven("policy", "accepted");
+  if (accepted && accepted->json().value("digest", "") == context.home.policy_digest) return;
+  throw Error::config("policy.json has changed since it was accepted",
+                      "look at it with kmtool policy show, then kmtool policy accept");
+}
+
+journal::Draft draft_of(const Plan& plan, journal::Phase phase) {
+  journal::Draft draft;
+  draft.phase = phase;
+  draft.command = plan.command;
+  draft.target = plan.target;
+  return draft;
+}
+
+}  // namespace
+
+Outcome Context::run(const Plan& wanted, const std::function<Outcome()>& act) {
+  require_accepted_policy(*this);
+  Plan plan = wanted;
+  if (!plan.keys.empty()) plan.nameless = nameless_objects(*this);
+  const std::string id = hex(token().random(16));
+  auto intent = draft_of(plan, journal::Phase::intent);
+  intent.details = plan.details;
+  intent.changes = plan.to_changes(id);
+  const auto started = std::filesystem::file_time_type::clock::now() - std::chrono::seconds(2);
+  const auto number = append(*this, std::move(intent));
+
+  auto close = [&](const std::string& result, Json details, std::vector<journal::Change> changes) {
+    auto outcome = draft_of(plan, journal::Phase::outcome);
+    outcome.intent = number;
+    outcome.result = result;
+    outcome.details = std::move(details);
+    outcome.changes = std::move(changes);
+    for (auto& change : plan.removal(id)) outcome.changes.push_back(std::move(change));
+    append(*this, std::move(outcome));
+  };
+  try {
+    Outcome outcome = act();
+    if (home.config.embedded && !plan.keys.empty()) home::sync_token_files(home.paths, started);
+    close("done", outcome.details, outcome.changes);
+    return outcome;
+  } catch (const Error& error) {
+    if (files_landed(plan)) {  // whole and under its name: the next command records it as done, nothing is taken away again
+      throw Error(error.exit(), error.code(), error.message(), "the bundle was written; the next command or kmtool doctor --repair records it");
+    }
+    try {
+      undo(*this, plan);
+      close("failed", {{"code", error.code()}, {"message", error.message()}}, {});
+    } catch (const std::exception&) {
+      throw Error(error.exit(), error.code(), error.message(),
+                  (error.hint().empty() ? "" : error.hint() + "; ") +
+                      std::string("what was begun could not be undone yet: the next command or kmtool doctor --repair does it"));
+    }
+    throw;
+  }
+}
+
+}  // namespace kmtool::op

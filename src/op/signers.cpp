@@ -1,0 +1,121 @@
+#include "kmtool/core/encoding.hpp"
+#include "kmtool/core/file.hpp"
+#include "kmtool/crypto/digest.hpp"
+#include "kmtool/domain/name.hpp"
+#include "kmtool/op/admin.hpp"
+#include "op/signer_keys.hpp"
+#include "op/state.hpp"
+
+namespace kmtool::op {
+
+KeyType signer_type(Context& context, const std::string& use) {
+  return use == "log" && context.token().profile().ed25519 ? KeyType::ed25519 : KeyType::ec_p256;
+}
+
+SignerRecord make_signer(Context& context, const std::string& use, int version, bool use_now, const Bytes& id) {
+  auto& token = context.token();
+  SignerRecord signer;
+  signer.use = use;
+  signer.version = version;
+  signer.id = id.empty() ? token.random(16) : id;
+  signer.type = signer_type(context, use);
+  const auto label = signer.label(context.home.config.home_id);
+  std::vector<pkcs11::Object> objects;
+  if (token.profile().private_pairs_copy) {
+    for (const auto& fresh : token.generate(Role::sign, signer.type, label, signer.id, false)) {
+      objects.push_back(token.persist(fresh, false));
+    }
+  } else {
+    objects = token.generate_on_token(Role::sign, signer.type, label, signer.id, false);
+  }
+  auto& state = context.state();
+  for (const auto& object : objects) {
+    if (object.object_class == pkcs11::ObjectClass::public_key) signer.spki = token.public_key(object).spki();
+    if (use_now && object.object_class == pkcs11::ObjectClass::private_key) state.signer_handles[use] = object.handle;
+  }
+  if (use_now) state.keys.insert_or_assign(use, crypto::PublicKey::from_spki(signer.spki));
+  return signer;
+}
+
+void remove_signer(Context& context, const SignerRecord& signer) noexcept {
+  try {
+    for (const auto& object : context.token().find_by_id(signer.id)) context.token().destroy(object.handle);
+  } catch (const std::exception&) {  // the error that led here is the one to report
+  }
+}
+
+std::vector<SignerRecord> rotate_signers(Context& context, std::optional<std::uint64_t> compromised_after) {
+  const std::vector<std::string> uses{"log", "document"};
+  Plan plan;
+  plan.command = compromised_after ? "signer compromise" : "signer rotate";
+  plan.target = "log, document";
+  std::vector<SignerRecord> old_signers, new_signers;
+  for (const auto& use : uses) {
+    old_signers.push_back(context.active_signer(use));
+    SignerRecord next;
+    next.use = use;
+    next.version = old_signers.back().version + 1;
+    next.id = context.token().random(16);
+    plan.keys.push_back({next.label(context.home.config.home_id), next.id, Role::sign, signer_type(context, use), false, false});
+    new_signers.push_back(std::move(next));
+  }
+  context.run(plan, [&] {
+    Outcome outcome;
+    for (std::size_t i = 0; i < uses.size(); ++i) {
+      new_signers[i] = make_signer(context, uses[i], new_signers[i].version, false, new_signers[i].id);
+      old_signers[i].state = compromised_after ? "compromised" : "retired";
+      old_signers[i].compromised_after = compromised_after;
+      outcome.changes.push_back(old_signers[i].change());
+      outcome.changes.push_back(new_signers[i].change());
+    }
+    return outcome;
+  });
+  write_signer_files(context);
+  return new_signers;
+}
+
+TrustRecord trust_signer(Context& context, const std::filesystem::path& pem, const std::string& name) {
+  require_name(name, "signer name");
+  const auto key = crypto::PublicKey::read_pem(pem);
+  if (key.type() != KeyType::ec_p256) {
+    throw Error::usage(pem.string() + " is a " + key.description() + " key; document signers are ec-p256",
+                       "ask the other site for its signers/document.pem");
+  }
+  TrustRecord record{name, key.spki(), context.now()};
+  for (const auto& pinned : context.trusted()) {
+    if (pinned.name != name) continue;
+    if (pinned.spki == record.spki) return pinned;
+    throw Error::exists("another signer is already trusted under the name " + name, "choose another --name");
+  }
+  if (!context.options.dry_run) context.note("signer trust", name, {{"fingerprint", key.fingerprint()}}, {record.change()});
+  return record;
+}
+
+std::uint64_t checkpoint_size(Context& context, const std::filesystem::path& file) {
+  const auto note = tlog::Note::parse(read_file(file, 65536));
+  const auto checkpoint = tlog::parse_checkpoint(note.text);
+  bool known = false;
+  for (const auto& signer : context.signers()) {
+    if (signer.use == "log") known = known || tlog::verify_note(note, checkpoint.origin, crypto::PublicKey::from_spki(signer.spki));
+  }
+  if (!known || checkpoint.origin != context.home.config.origin() || !context.journal().contains_root(checkpoint.size, checkpoint.root)) {
+    throw Error::tampered(file.string() + " is not a checkpoint of this home's journal");
+  }
+  return checkpoint.size;
+}
+
+bool policy_accepted(Context& context) {
+  const auto item = context.journal().item("policy", "accepted");
+  return item && item->json().value("digest", "") == context.home.policy_digest;
+}
+
+bool accept_policy(Context& context) {
+  if (policy_accepted(context)) return false;
+  if (!context.options.dry_run) {
+    context.note("policy accept", context.home.policy_digest, Json::object(),
+                 {{"policy", "accepted", Json{{"digest", context.home.policy_digest}}}});
+  }
+  return true;
+}
+
+}  // namespace kmtool::op

@@ -1,0 +1,46 @@
+#pragma once
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "kmtool/op/context.hpp"
+
+namespace kmtool::op {
+
+/// What a Context keeps; the order of members is the order of teardown, reversed: token first, lock last.
+struct Context::State {
+  FileLock mutation;
+  std::optional<journal::Journal> journal;
+  std::optional<pkcs11::Token> token;
+  bool proven = false;  ///< rows are read as proven
+  std::optional<journal::Head> head;
+  std::map<std::string, pkcs11::Handle> signer_handles;  ///< by use
+  std::vector<pkcs11::Object> anchors;
+  std::map<std::string, crypto::PublicKey> keys;  ///< public halves of the signers by use
+  journal::Actor actor;
+  std::vector<std::string> repaired;  ///< what opening the context finished or undid
+};
+
+journal::Actor this_actor();
+/// The log signer for the journal: signs in the token.
+journal::LogSigner log_signer(Context& context);
+/// Appends, advances the anchor when signed; fills policy and configuration digests.
+std::uint64_t append(Context& context, journal::Draft draft);
+/// Reads signers from the catalog, finds their private halves and the anchor on the token.
+void bind_token(Context& context);
+/// signers/document.pem and signers/log.pem from the catalog's active signers.
+void write_signer_files(Context& context);
+/// Undoes what is left of a plan: destroys its objects (never one the catalog knows), removes temporary files, and files that landed
+/// for keys the token does not have. Returns what was done.
+std::vector<std::string> undo(Context& context, const Plan& plan);
+/// True when every planned bundle (and there is one) lies under its final name.
+bool files_landed(const Plan& plan);
+/// Objects without label and id, counted by fingerprint.
+std::map<std::string, std::size_t> nameless_objects(Context& context);
+/// The catalog row of a bundle that lies at `path`, signature checked against the document signer.
+BundleRecord bundle_record_of(Context& context, const std::string& path);
+/// The anchor's label for the newest checkpoint; suffix a or b.
+std::string anchor_label(const std::string& home_id, const tlog::Checkpoint& checkpoint, char suffix);
+
+}  // namespace kmtool::op

@@ -1,0 +1,57 @@
+#pragma once
+#include "cryptoki.hpp"
+#include "kmtool/pkcs11/token.hpp"
+#include "templates.hpp"
+
+/// What Token's methods do, over a session and a profile: tier two without the token's state.
+namespace kmtool::pkcs11 {
+
+// -- making (generate.cpp) --
+/// All parts of a key; `spec` gives role, type, label, id and extractable. Nothing is left behind on failure.
+std::vector<FreshObject> generate_key(const Session& session, const Profile& profile, const ObjectSpec& spec, Lifetime lifetime);
+Object persist_object(const Session& session, const Profile& profile, const FreshObject& fresh, bool extractable);
+std::vector<Object> generate_key_on_token(const Session& session, const Profile& profile, const ObjectSpec& spec);
+Handle make_anchor(const Session& session, const Profile& profile, const Bytes& id, const std::string& label);
+
+// -- wrapping (wrap.cpp) --
+/// The proven mechanism; throws unavailable (69) where the token has none.
+Mechanism wrap_mechanism(const Profile& profile, WrapAlgorithm algorithm);
+struct Wrapped {
+  Handle kek;
+  WrapAlgorithm algorithm;
+  ByteView value;
+  const crypto::PublicKey* public_half;  ///< of the pair, where known
+};
+FreshObject unwrap_key(const Session& session, const Profile& profile, const Wrapped& wrapped, const ObjectSpec& spec);
+FreshObject create_public_half(const Session& session, const Profile& profile, const crypto::PublicKey& key,
+                               const ObjectSpec& spec);
+
+// -- signing (sign.cpp) --
+Bytes hmac_tag(const Session& session, CK_OBJECT_HANDLE key, ByteView data);
+Bytes ecdsa_der(const Session& session, CK_OBJECT_HANDLE key, ByteView digest);
+Bytes eddsa(const Session& session, CK_OBJECT_HANDLE key, ByteView message);
+
+// -- comparing (compare.cpp) --
+bool private_half_matches(const Session& session, const Profile& profile, const Object& private_half,
+                          const crypto::PublicKey& key);
+/// Does the token's unwrapping with this private key open what the host encrypted with this hash to `key`?
+bool oaep_opens(const Session& session, CK_OBJECT_HANDLE private_key, const crypto::PublicKey& key, const std::string& hash);
+bool keys_equal(const Session& session, const Profile& profile, const Object& a, const Object& b, Role role, Part part);
+
+// -- probing (probe.cpp, probe_wrap.cpp) --
+Profile probe_token(const Session& session, const CK_FUNCTION_LIST* functions, CK_SLOT_ID slot);
+/// Fills in the wrapping mechanisms of the profile.
+void probe_wrapping(const Session& session, Profile& profile);
+/// Runs it; the CKR name of what it threw, or empty. What is_fatal() says is fatal goes through.
+template <class Action>
+std::string attempt(Action&& action) {
+  try {
+    action();
+    return {};
+  } catch (const Error& error) {
+    if (is_fatal(error)) throw;
+    return error.code();
+  }
+}
+
+}  // namespace kmtool::pkcs11

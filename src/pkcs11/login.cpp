@@ -1,0 +1,95 @@
+#include <fmt/format.h>
+#include <libp11.h>
+
+#include <algorithm>
+
+#include "kmtool/core/text.hpp"
+#include "module.hpp"
+
+namespace kmtool::pkcs11 {
+namespace {
+
+/// What is wrong before the token is asked, so that no try is spent on it.
+void hold_pin_to_token(CK_FUNCTION_LIST* functions, CK_SLOT_ID slot, const SecretBytes& pin) {
+  CK_TOKEN_INFO token{};
+  if (const CK_RV rv = functions->C_GetTokenInfo(slot, &token); rv != CKR_OK) fail(rv, "C_GetTokenInfo");
+  const CK_ULONG most = token.ulMaxPinLen;
+  const bool bounded = most != CK_EFFECTIVELY_INFINITE && most != unavailable_length && most >= token.ulMinPinLen;
+  if (bounded && (pin.size() > most || pin.size() < token.ulMinPinLen)) {
+    throw Error::refused("CKR_PIN_LEN_RANGE",
+                         fmt::format("the PIN is too {}: this token's PINs have {} to {} octets",
+                                     pin.size() > most ? "long" : "short", token.ulMinPinLen, most),
+                         "the token was not asked; no try was used up");
+  }
+  const ByteView octets = pin.reveal();
+  if (std::find(octets.begin(), octets.end(), std::uint8_t{0}) != octets.end()) {
+    throw Error::refused("CKR_PIN_INVALID", "the PIN has a NUL octet in it", "the token was not asked; no try was used up");
+  }
+}
+
+void hold_tries(const TokenInfo& info, bool careful) {
+  if (info.pin_locked) {
+    throw Error::refused("CKR_PIN_LOCKED", "the PIN of token " + printable(info.label) + " is locked",
+                         "the security officer can set a new PIN");
+  }
+  if (careful && (info.pin_final_try || info.pin_count_low)) {
+    throw Error::refused(info.pin_final_try ? "pin-final-try" : "pin-count-low",
+                         fmt::format("token {} has seen wrong PINs: {}; not trying without a person", printable(info.label),
+                                     info.pin_final_try ? "only one try is left before it locks" : "few tries are left"),
+                         "log in once at a terminal, or leave --no-input out");
+  }
+}
+
+[[noreturn]] void fail_login(CK_RV rv, const TokenInfo& after) {
+  std::string hint;
+  if (after.pin_locked) {
+    hint = "the PIN is now locked; the security officer can set a new one";
+  } else if (after.pin_final_try) {
+    hint = "only one try is left before the PIN locks";
+  } else if (after.pin_count_low) {
+    hint = "few tries are left before the PIN locks";
+  }
+  try {
+    fail(rv, "C_Login");
+  } catch (const Error& error) {
+    throw Error(error.exit(), error.code(), error.message(), hint.empty() ? error.hint() : hint);
+  }
+}
+
+}  // namespace
+
+void Module::login(const Found& token, const OpenOptions& options) {
+  const bool by_path = options.pin == nullptr;
+  if (by_path && !token.info.protected_path) {
+    if (!token.info.login_required) return;
+    throw Error::refused("pin", "token " + printable(token.info.label) + " wants a PIN and none was given",
+                         "give --pin-file or KMTOOL_PIN_FILE, or type it at a terminal");
+  }
+  hold_tries(token.info, options.careful);
+  if (!by_path) hold_pin_to_token(functions_, token.slot, *options.pin);
+  {
+    // libp11 hangs where C_OpenSession fails, and takes any PIN where somebody is logged in already.
+    const Session trial(functions_, token.slot, true);
+    const CK_STATE state = trial.state();
+    if (token.info.login_required && state != CKS_RO_PUBLIC_SESSION && state != CKS_RW_PUBLIC_SESSION) {
+      throw Error::internal("somebody is logged in to the token before kmtool is");
+    }
+  }
+  ERR_clear_error();
+  PKCS11_SLOT* const target = slot(token.slot);
+  if (PKCS11_open_session(target, 1) != 0) {
+    const CK_RV rv = take_libp11_error();
+    fail(rv != CKR_OK ? rv : CKR_GENERAL_ERROR, "C_OpenSession");
+  }
+  if (PKCS11_login(target, 0, by_path ? nullptr : options.pin->reveal_c_str()) != 0) {
+    const CK_RV rv = take_libp11_error();
+    TokenInfo after = token.info;
+    try {
+      after = info(token.slot);
+    } catch (const Error&) {  // the failure of the login is what matters
+    }
+    fail_login(rv != CKR_OK ? rv : CKR_GENERAL_ERROR, after);
+  }
+}
+
+}  // namespace kmtool::pkcs11

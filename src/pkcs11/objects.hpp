@@ -1,0 +1,17 @@
+#pragma once
+#include "cryptoki.hpp"
+#include "kmtool/pkcs11/token.hpp"
+
+namespace kmtool::pkcs11 {
+
+/// One C_GetAttributeValue; knowing the class keeps the list short. A second call only for what did not fit or was skipped.
+Object read_object(const Session& session, CK_OBJECT_HANDLE handle, std::optional<ObjectClass> known = std::nullopt);
+/// All that match, read; a CKA_CLASS in the filter keeps the reading short.
+std::vector<Object> find_objects(const Session& session, Attributes filter);
+std::map<Bytes, std::vector<Object>> locate_objects(const Session& session, const Profile& profile,
+                                                    const std::vector<Bytes>& ids);
+crypto::PublicKey public_key_of(const Object& object);
+/// See Token::differences.
+std::vector<std::string> object_differences(const Object& object, const ObjectSpec& spec, bool imported, const Profile& profile);
+
+}  // namespace kmtool::pkcs11

@@ -1,0 +1,215 @@
+#include "kmtool/pkcs11/token.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "keys.hpp"
+#include "kmtool/core/text.hpp"
+#include "mechanism_names.hpp"
+#include "module.hpp"
+#include "objects.hpp"
+
+namespace kmtool::pkcs11 {
+
+/// The session lies behind the module, so that it is closed before libp11 releases the slots.
+struct Token::Impl {
+  explicit Impl(const ModuleSpec& spec) : module(spec) {}
+  Module module;
+  CK_SLOT_ID slot = 0;
+  TokenInfo info;
+  bool logged_in = false;
+  Session session;
+  Profile profile;
+};
+
+Token::Token(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Token::Token(Token&&) noexcept = default;
+Token& Token::operator=(Token&&) noexcept = default;
+Token::~Token() = default;
+
+namespace {
+
+FileLock take_lock(const std::filesystem::path& path, std::chrono::milliseconds wait) {
+  return path.empty() ? FileLock() : FileLock::acquire(path, wait);
+}
+
+bool user_state(CK_STATE state) { return state == CKS_RW_USER_FUNCTIONS || state == CKS_RO_USER_FUNCTIONS; }
+
+}  // namespace
+
+Token Token::open(const ModuleSpec& module, const TokenSelector& selector, const OpenOptions& options) {
+  FileLock lock = take_lock(options.lock_file, options.lock_wait);
+  auto impl = std::make_unique<Impl>(module);
+  const Module::Found found = impl->module.select(selector);
+  impl->slot = found.slot;
+  if (options.login) impl->module.login(found, options);
+  lock.release();
+  impl->info = impl->module.info(found.slot);
+  impl->session = Session(impl->module.functions(), found.slot, options.login);
+  const CK_STATE state = impl->session.state();
+  impl->logged_in = user_state(state);
+  if (options.login && state != CKS_RW_USER_FUNCTIONS) {
+    throw Error::unavailable("the token " + printable(found.info.label) + " says nobody is logged in after a login",
+                             "the PKCS#11 module breaks its contract, or the token was reset meanwhile; try again");
+  }
+  return Token(std::move(impl));
+}
+
+std::vector<TokenInfo> Token::enumerate(const ModuleSpec& module, const std::filesystem::path& lock_file) {
+  const FileLock lock = take_lock(lock_file, OpenOptions{}.lock_wait);
+  const Module loaded(module);
+  std::vector<TokenInfo> out;
+  for (const auto& found : loaded.tokens()) out.push_back(found.info);
+  return out;
+}
+
+const TokenInfo& Token::info() const { return impl_->info; }
+bool Token::logged_in() const { return impl_->logged_in; }
+
+// -- profile --------------------------------------------------------------------------------------------------------
+
+Profile Token::probe() { return probe_token(impl_->session, impl_->module.functions(), impl_->slot); }
+void Token::use_profile(Profile profile) { impl_->profile = std::move(profile); }
+const Profile& Token::profile() const { return impl_->profile; }
+
+std::vector<Token::MechanismLine> Token::mechanisms() {
+  const CK_FUNCTION_LIST* functions = impl_->module.functions();
+  CK_ULONG count = 0;
+  if (const CK_RV rv = functions->C_GetMechanismList(impl_->slot, nullptr, &count); rv != CKR_OK) fail(rv, "C_GetMechanismList");
+  if (count > 65536) throw Error::internal("C_GetMechanismList: the module counts more than 65536 mechanisms");
+  std::vector<CK_MECHANISM_TYPE> numbers(count);
+  if (const CK_RV rv = functions->C_GetMechanismList(impl_->slot, numbers.data(), &count); rv != CKR_OK) {
+    fail(rv, "C_GetMechanismList");
+  }
+  numbers.resize(std::min<std::size_t>(count, numbers.size()));
+  std::vector<MechanismLine> out;
+  for (const CK_MECHANISM_TYPE number : numbers) {
+    CK_MECHANISM_INFO info{};
+    if (functions->C_GetMechanismInfo(impl_->slot, number, &info) != CKR_OK) continue;
+    out.push_back({number, mechanism_name(number), info.ulMinKeySize, info.ulMaxKeySize, mechanism_flags(info.flags)});
+  }
+  std::ranges::sort(out, {}, &MechanismLine::number);
+  return out;
+}
+
+Bytes Token::random(std::size_t n) { return impl_->session.random(n); }
+
+// -- finding --------------------------------------------------------------------------------------------------------
+
+std::map<Bytes, std::vector<Object>> Token::locate(const std::vector<Bytes>& ids) {
+  return locate_objects(impl_->session, impl_->profile, ids);
+}
+
+std::vector<Object> Token::find_by_id(const Bytes& id) {
+  auto found = locate_objects(impl_->session, impl_->profile, {id});
+  return found.empty() ? std::vector<Object>{} : std::move(found.begin()->second);
+}
+
+std::vector<Object> Token::find_by_label(const std::string& label) {
+  Attributes filter;
+  filter.flag(CKA_TOKEN, true).text(CKA_LABEL, label);
+  auto found = find_objects(impl_->session, std::move(filter));
+  std::erase_if(found, [&](const Object& object) { return object.label != label; });
+  return found;
+}
+
+std::vector<Object> Token::scan() {
+  Attributes filter;
+  filter.flag(CKA_TOKEN, true);
+  return find_objects(impl_->session, std::move(filter));
+}
+
+Object Token::read(Handle handle) { return read_object(impl_->session, handle.value); }
+
+// -- making ---------------------------------------------------------------------------------------------------------
+
+std::vector<FreshObject> Token::generate(Role role, KeyType type, const std::string& label, const Bytes& id,
+                                         bool session_extractable) {
+  return generate_key(impl_->session, impl_->profile,
+                      {role, require_type(role, type), Part::value, label, id, session_extractable}, Lifetime::session);
+}
+
+Object Token::persist(const FreshObject& fresh, bool extractable) {
+  const bool pair = class_of(fresh.spec.type) == KeyClass::pair;
+  if (!impl_->profile.copies || (pair && !impl_->profile.private_pairs_copy)) {
+    throw Error::unavailable("this token cannot copy a session key to itself",
+                             "the key has to be generated on the token directly");
+  }
+  return persist_object(impl_->session, impl_->profile, fresh, extractable);
+}
+
+std::vector<Object> Token::generate_on_token(Role role, KeyType type, const std::string& label, const Bytes& id,
+                                             bool extractable) {
+  return generate_key_on_token(impl_->session, impl_->profile,
+                               {role, require_type(role, type), Part::value, label, id, extractable});
+}
+
+std::vector<std::string> Token::differences(const Object& object, const ObjectSpec& spec, bool imported) const {
+  return object_differences(object, spec, imported, impl_->profile);
+}
+
+void Token::destroy(Handle handle) { impl_->session.destroy(handle.value); }
+
+void Token::relabel(Handle handle, const std::string& label) {
+  impl_->session.set_attributes(handle.value, std::move(Attributes().text(CKA_LABEL, label)));
+}
+
+Handle Token::create_anchor_object(const Bytes& id, const std::string& label) {
+  return make_anchor(impl_->session, impl_->profile, id, label);
+}
+
+crypto::PublicKey Token::public_key(const Object& public_half) { return public_key_of(public_half); }
+
+// -- wrapping -------------------------------------------------------------------------------------------------------
+
+Bytes Token::wrap(Handle kek, Handle key, WrapAlgorithm algorithm) {
+  return impl_->session.wrap(wrap_mechanism(impl_->profile, algorithm), kek.value, key.value);
+}
+
+std::optional<WrapAlgorithm> Token::wrap_algorithm(KeyType type, std::string* why) const {
+  const Profile& profile = impl_->profile;
+  const auto no = [&](std::string reason) {
+    if (why != nullptr) *why = std::move(reason);
+    return std::nullopt;
+  };
+  const auto result = profile.wraps.find(std::string(to_text(type)));
+  if (profile.kwp_mechanism == 0 && profile.kw_mechanism == 0) return no("this token has neither AES-KWP nor AES-KW");
+  if (result == profile.wraps.end()) return no(fmt::format("this token does not make {} keys", to_text(type)));
+  if (result->second != "yes") return no(fmt::format("this token does not wrap {} keys ({})", to_text(type), result->second));
+  if (profile.kwp_mechanism != 0) return WrapAlgorithm::aes_kwp;
+  // RFC 3394 has no padding; a pair is PKCS#8 of any length.
+  if (value_length(type) == 0) return no(fmt::format("this token has AES-KW only, which does not take {} keys", to_text(type)));
+  return WrapAlgorithm::aes_kw;
+}
+
+FreshObject Token::unwrap(Handle kek, WrapAlgorithm algorithm, ByteView wrapped, const ObjectSpec& spec, bool session_extractable,
+                          const crypto::PublicKey* public_half) {
+  ObjectSpec wanted = spec;
+  wanted.extractable = session_extractable;
+  return unwrap_key(impl_->session, impl_->profile, {kek, algorithm, wrapped, public_half}, wanted);
+}
+
+FreshObject Token::create_public(const crypto::PublicKey& key, const ObjectSpec& spec) {
+  return create_public_half(impl_->session, impl_->profile, key, spec);
+}
+
+std::string Token::wrap_mechanism_name(WrapAlgorithm algorithm) const {
+  return mechanism_name(wrap_mechanism(impl_->profile, algorithm).type);
+}
+
+// -- sealing and signing --------------------------------------------------------------------------------------------
+
+Bytes Token::hmac_sha256(Handle key, ByteView data) { return hmac_tag(impl_->session, key.value, data); }
+Bytes Token::sign_ecdsa(Handle private_key, ByteView digest) { return ecdsa_der(impl_->session, private_key.value, digest); }
+Bytes Token::sign_ed25519(Handle private_key, ByteView message) { return eddsa(impl_->session, private_key.value, message); }
+
+bool Token::private_matches(const Object& private_half, const crypto::PublicKey& key) {
+  return private_half_matches(impl_->session, impl_->profile, private_half, key);
+}
+
+bool Token::same_key(const Object& a, const Object& b, Role role, Part part) {
+  return keys_equal(impl_->session, impl_->profile, a, b, role, part);
+}
+
+}  // namespace kmtool::pkcs11

@@ -1,0 +1,273 @@
+#include <fmt/format.h>
+
+#include <set>
+
+#include "kmtool/core/encoding.hpp"
+#include "kmtool/core/file.hpp"
+#include "kmtool/domain/name.hpp"
+#include "kmtool/op/bundle_out.hpp"
+#include "kmtool/transfer/transfer.hpp"
+
+namespace kmtool::transfer {
+
+namespace {
+
+/// What the first pass found: proven bundle, the KEK that opens it, the records that are wanted.
+struct Proven {
+  bundle::Summary summary;
+  std::size_t recipient = 0;
+  op::VersionRecord kek;
+  pkcs11::Object wrap;
+  std::vector<bundle::Record> records;  ///< without their wrapped values
+};
+
+bool wanted(const UnwrapRequest& request, const bundle::Record& record, std::set<std::string>& found) {
+  if (request.names.empty()) return true;
+  for (const auto& name : request.names) {
+    const auto ref = KeyRef::parse(name);
+    if (ref.name == record.name && (!ref.version || *ref.version == record.version)) {
+      found.insert(name);
+      return true;
+    }
+  }
+  return false;
+}
+
+void require_signer(op::Context& context, const UnwrapRequest& request, const bundle::Summary& summary) {
+  const auto signer = find_signer(&context, request.signer, summary, request.file.string());
+  if (signer.trusted) return;
+  throw Error::refused("G-INTEGRITY", request.file.string() + " is signed by someone unknown (" + signer.who + ")",
+                       "get the signer's PEM over a channel you trust, then --signer PEM or kmtool signer trust PEM --name N");
+}
+
+/// The first recipient whose KEK is on this token and may unwrap; its seal is verified.
+void open_kek(op::Context& context, const UnwrapRequest& request, Proven& proven) {
+  std::string names;
+  for (std::size_t i = 0; i < proven.summary.header.recipients.size(); ++i) {
+    const auto& recipient = proven.summary.header.recipients[i];
+    names += (names.empty() ? "" : ", ") + recipient.kek;
+    for (const auto& version : context.versions()) {
+      if (version.role != Role::kek || version.id != recipient.id || version.state == State::destroyed) continue;
+      const auto objects = context.objects_of({version});
+      const auto keks = op::keks_on_token(context, {version}, objects);
+      const auto seal = context.token().hmac_sha256(keks[0].seal.handle, proven.summary.seal_message);
+      bundle::require_seal(proven.summary, i, seal, request.file.string());
+      proven.recipient = i;
+      proven.kek = version;
+      proven.wrap = keks[0].wrap;
+      return;
+    }
+  }
+  throw Error::missing("none of the bundle's KEKs is on this token: " + names,
+                       "unwrap it where one of them is, or import the KEK first");
+}
+
+Proven prove(op::Context& context, const UnwrapRequest& request, LineReader& reader) {
+  Proven proven;
+  std::set<std::string> found;
+  proven.summary = bundle::read(reader, [&](const bundle::Record& record, std::size_t) {
+    if (!wanted(request, record, found)) return;
+    proven.records.push_back(record);
+    proven.records.back().wrapped.clear();
+  });
+  require_signer(context, request, proven.summary);
+  open_kek(context, request, proven);
+  for (const auto& name : request.names) {
+    if (!found.contains(name)) {
+      throw Error::missing("the bundle has no key " + name, "kmtool inspect " + request.file.string() + " shows what is in it");
+    }
+  }
+  return proven;
+}
+
+std::string new_name(const UnwrapRequest& request, const bundle::Record& record) { return request.as.empty() ? record.name : request.as; }
+
+/// The catalog's rows for the restored versions; refuses names that are taken.
+std::vector<op::VersionRecord> restored(op::Context& context, const UnwrapRequest& request, const Proven& proven) {
+  std::set<std::string> names;
+  for (const auto& record : proven.records) names.insert(record.name);
+  if (!request.as.empty()) {
+    require_name(request.as, "key name");
+    if (names.size() != 1) {
+      throw Error::usage("--as gives one name, but " + std::to_string(names.size()) + " keys would be restored",
+                         "name the key to restore: kmtool unwrap FILE NAME --as NEWNAME");
+    }
+  }
+  std::vector<op::VersionRecord> versions;
+  const UnixTime now = context.now();
+  for (const auto& record : proven.records) {
+    op::VersionRecord version;
+    version.name = new_name(request, record);
+    version.version = record.version;
+    if (!request.check && context.find_key(version.name)) {
+      throw Error::exists("there is already a key " + version.name, "restore it beside that one: --as NEWNAME");
+    }
+    if (!request.check && !context.token().find_by_label(version.label()).empty()) {
+      throw Error::exists("the token already has an object labelled " + version.label() + ", which kmtool does not manage",
+                          "restore under another name: --as NEWNAME");
+    }
+    version.role = record.role;
+    version.type = record.type;
+    version.origin = "unwrapped";
+    version.backed_up = true;
+    version.created = record.created;
+    version.expires = record.expires;
+    version.token_serial = context.token().info().serial;
+    version.public_spki = record.public_spki;
+    const bool in_period = !record.expires || *record.expires > now;
+    if (request.activate && (record.state != State::active || !in_period)) {
+      throw Error::refused("G-WORK", record.name + "@" + std::to_string(record.version) + " cannot be activated: " +
+                                         (in_period ? "it was " + std::string(to_text(record.state)) + " when it was wrapped"
+                                                    : "its originator period ended " + rfc3339(*record.expires)),
+                           "restore it without --activate: it then decrypts and verifies only");
+    }
+    version.state = request.activate ? State::active
+                    : record.state == State::compromised ? State::compromised : State::deactivated;
+    if (request.activate) version.activated = now;
+    versions.push_back(std::move(version));
+  }
+  return versions;
+}
+
+std::vector<policy::Waiver> judge(op::Context& context, const Proven& proven, const std::vector<op::VersionRecord>& versions) {
+  auto violations = policy::judge_token(context.home.policy, context.token_facts());
+  for (const auto& version : versions) {
+    for (auto& violation : policy::judge_unwrap(context.home.policy, proven.kek.facts(), version.facts(), context.now())) {
+      violations.push_back(std::move(violation));
+    }
+  }
+  return policy::enforce(context.home.policy, violations, context.options.waivers);
+}
+
+/// Unwraps one record into session objects: the value, or both halves of a pair (which must belong together).
+std::vector<pkcs11::FreshObject> open_record(op::Context& context, const Proven& proven, const bundle::Record& record,
+                                             const op::VersionRecord& version) {
+  auto& token = context.token();
+  const auto& recipient = proven.summary.header.recipients[proven.recipient];
+  const Part part = op::wrapped_part(version.role);
+  const pkcs11::ObjectSpec spec{version.role, version.type, part, version.label(), version.id, false};
+  std::vector<pkcs11::FreshObject> fresh;
+  fresh.push_back(token.unwrap(proven.wrap.handle, recipient.algorithm, record.wrapped[proven.recipient], spec, false));
+  if (part != Part::private_half) return fresh;
+  const auto key = crypto::PublicKey::from_spki(record.public_spki.value());
+  if (version.role == Role::sign && !token.private_matches(token.read(fresh[0].handle), key)) {
+    token.destroy(fresh[0].handle);
+    throw Error::tampered(version.label() + ": the private key in the bundle does not belong to its public key");
+  }
+  pkcs11::ObjectSpec half = spec;
+  half.part = Part::public_half;
+  fresh.push_back(token.create_public(key, half));
+  return fresh;
+}
+
+/// Second pass: the records again, one at a time; the file must hash to what was verified before anything is committed.
+void each_record(const Proven& proven, LineReader& reader, const UnwrapRequest& request,
+                 const std::function<void(const bundle::Record&, std::size_t)>& act) {
+  reader.rewind();
+  std::size_t index = 0;
+  std::set<std::string> ignored;
+  const auto again = bundle::read(reader, [&](const bundle::Record& record, std::size_t) {
+    if (!wanted(request, record, ignored)) return;
+    if (index >= proven.records.size() || record.id != proven.records[index].id) {
+      throw Error::tampered(request.file.string() + " changed while it was read", "nothing was restored; run the command again");
+    }
+    act(record, index++);
+  });
+  if (again.file_digest != proven.summary.file_digest) {
+    throw Error::tampered(request.file.string() + " changed while it was read", "nothing was restored; run the command again");
+  }
+}
+
+UnwrapResult drill(op::Context& context, const UnwrapRequest& request, const Proven& proven, LineReader& reader,
+                   std::vector<op::VersionRecord> versions) {
+  UnwrapResult result;
+  result.checked = true;
+  auto& token = context.token();
+  each_record(proven, reader, request, [&](const bundle::Record& record, std::size_t index) {
+    context.check_stop();
+    const auto fresh = open_record(context, proven, record, versions[index]);
+    for (const auto& version : context.versions()) {
+      if (version.id != record.id || version.state == State::destroyed) continue;
+      const Part part = op::wrapped_part(version.role);
+      const auto objects = context.objects_of({version});
+      const auto& original = objects.at(version.label()).at(part);
+      const bool same = part == Part::private_half
+                            ? version.public_spki == record.public_spki
+                            : token.same_key(token.read(fresh[0].handle), original, version.role, part);
+      if (!same) {
+        throw Error::tampered(version.label() + " in the bundle is not the key that is on the token",
+                              "the backup does not restore this key; wrap it again");
+      }
+      result.compared.push_back(version.label());
+    }
+    for (const auto& object : fresh) token.destroy(object.handle);
+    context.progress("checking", index + 1, versions.size());
+  });
+  std::vector<journal::Change> changes;
+  for (auto bundle : context.bundles()) {
+    if (bundle.id != proven.summary.header.id) continue;
+    bundle.verified = context.now();
+    bundle.keys.clear();
+    changes = bundle.changes();
+  }
+  context.note("unwrap --check", request.file.string(),
+               {{"bundle", proven.summary.header.id}, {"records", versions.size()}, {"compared", result.compared.size()}},
+               std::move(changes));
+  result.keys = std::move(versions);
+  return result;
+}
+
+std::vector<journal::Change> key_rows(const std::vector<op::VersionRecord>& versions, UnixTime now) {
+  std::map<std::string, op::KeyRecord> keys;
+  for (const auto& version : versions) {
+    auto& key = keys[version.name];
+    key.name = version.name;
+    key.role = version.role;
+    key.type = version.type;
+    key.created = now;
+    key.latest = std::max(key.latest, version.version);
+    if (version.state == State::active) key.active = std::max(key.active.value_or(0), version.version);
+  }
+  std::vector<journal::Change> changes;
+  for (const auto& [name, key] : keys) changes.push_back(key.change());
+  for (const auto& version : versions) changes.push_back(version.change());
+  return changes;
+}
+
+op::Plan plan_of(const UnwrapRequest& request, const Proven& proven, const std::vector<op::VersionRecord>& versions) {
+  op::Plan plan;
+  plan.command = "unwrap";
+  plan.target = request.file.string();
+  for (const auto& version : versions) plan.keys.push_back({version.label(), version.id, version.role, version.type, false, true});
+  plan.details = {{"bundle", proven.summary.header.id}, {"digest", proven.summary.file_digest}, {"kek", proven.kek.label()},
+                  {"creator_token", proven.summary.header.token.serial}};
+  return plan;
+}
+
+}  // namespace
+
+UnwrapResult unwrap(op::Context& context, const UnwrapRequest& request) {
+  LineReader reader(request.file, bundle::max_line);
+  const auto proven = prove(context, request, reader);
+  auto versions = restored(context, request, proven);
+  const auto waivers = judge(context, proven, versions);
+  for (auto& version : versions) version.waivers = waivers;
+  if (context.options.dry_run) return {std::move(versions), request.check, {}};
+  const auto random = context.token().random(16 * versions.size());
+  for (std::size_t i = 0; i < versions.size(); ++i) {
+    const auto* begin = random.data() + 16 * i;
+    versions[i].id.assign(begin, begin + 16);
+  }
+  if (request.check) return drill(context, request, proven, reader, std::move(versions));
+  context.run(plan_of(request, proven, versions), [&] {
+    each_record(proven, reader, request, [&](const bundle::Record& record, std::size_t index) {
+      context.check_stop();
+      for (const auto& fresh : open_record(context, proven, record, versions[index])) context.token().persist(fresh, false);
+      context.progress("restoring", index + 1, versions.size());
+    });
+    return op::Outcome{key_rows(versions, context.now()), {{"records", versions.size()}}};
+  });
+  return {std::move(versions), false, {}};
+}
+
+}  // namespace kmtool::transfer

@@ -1,0 +1,47 @@
+#include "kmtool/core/encoding.hpp"
+#include "kmtool/transfer/transfer.hpp"
+
+namespace kmtool::transfer {
+
+SignerFound find_signer(const op::Context* context, const std::optional<std::filesystem::path>& pem, const bundle::Summary& summary,
+                        const std::string& file) {
+  if (pem) {
+    const auto key = crypto::PublicKey::read_pem(*pem);
+    if (bundle::signature_by(summary, key, file)) return {true, pem->string()};
+    return {false, summary.signature.key};
+  }
+  if (context != nullptr) {
+    for (const auto& signer : context->signers()) {
+      if (signer.use != "document" || signer.state == "compromised") continue;
+      if (bundle::signature_by(summary, crypto::PublicKey::from_spki(signer.spki), file)) return {true, "this home"};
+    }
+    for (const auto& pinned : context->trusted()) {
+      if (bundle::signature_by(summary, crypto::PublicKey::from_spki(pinned.spki), file)) return {true, pinned.name};
+    }
+  }
+  return {false, summary.signature.key};
+}
+
+VerifyResult verify(op::Context* context, const std::filesystem::path& file, const std::optional<std::filesystem::path>& signer) {
+  LineReader reader(file, bundle::max_line);
+  VerifyResult result;
+  result.summary = bundle::read(reader, {});
+  result.signer = find_signer(context, signer, result.summary, file.string());
+  const auto& recipients = result.summary.header.recipients;
+  result.seals.assign(recipients.size(), "not checked");
+  if (context == nullptr || !context->has_token()) return result;
+  const auto versions = context->versions();
+  for (std::size_t i = 0; i < recipients.size(); ++i) {
+    for (const auto& version : versions) {
+      if (version.role != Role::kek || version.id != recipients[i].id || version.state == State::destroyed) continue;
+      const auto objects = context->objects_of({version});
+      const auto& seal = objects.at(version.label()).at(Part::kek_seal);
+      const auto expected = context->token().hmac_sha256(seal.handle, result.summary.seal_message);
+      bundle::require_seal(result.summary, i, expected, file.string());
+      result.seals[i] = "ok";
+    }
+  }
+  return result;
+}
+
+}  // namespace kmtool::transfer

@@ -1,0 +1,120 @@
+#include <fmt/format.h>
+
+#include <set>
+
+#include "kmtool/core/file.hpp"
+#include "kmtool/op/bundle_out.hpp"
+#include "kmtool/transfer/transfer.hpp"
+
+namespace kmtool::transfer {
+
+namespace {
+
+/// With --all: every version whose state allows it and whose key may leave the token; the others are named, not silently dropped.
+std::vector<op::VersionRecord> all_wrappable(op::Context& context, const WrapRequest& request, std::vector<std::string>& skipped) {
+  std::vector<op::VersionRecord> keys;
+  for (auto& version : context.versions()) {
+    if (version.role == Role::kek || (request.role && version.role != *request.role)) continue;
+    if (version.state == State::destroyed || version.state == State::compromised) continue;
+    if (!version.extractable) {
+      skipped.push_back(version.label() + ": not exportable");
+      continue;
+    }
+    std::string why;
+    if (!context.token().wrap_algorithm(version.type, &why)) {
+      skipped.push_back(version.label() + ": " + why);
+      continue;
+    }
+    keys.push_back(std::move(version));
+  }
+  return keys;
+}
+
+std::vector<op::VersionRecord> named(const op::Context& context, const std::vector<std::string>& references) {
+  std::vector<op::VersionRecord> keys;
+  std::set<std::string> seen;
+  for (const auto& reference : references) {
+    auto version = context.resolve(reference);
+    if (!seen.insert(version.label()).second) throw Error::usage("the key " + version.label() + " was named twice", "name each key once");
+    keys.push_back(std::move(version));
+  }
+  return keys;
+}
+
+std::vector<policy::Waiver> judge(op::Context& context, const std::vector<op::VersionRecord>& keks,
+                                  const std::vector<op::VersionRecord>& keys) {
+  std::vector<policy::Violation> violations;
+  for (const auto& kek : keks) {
+    for (const auto& key : keys) {
+      for (auto& violation : policy::judge_wrap(context.home.policy, kek.facts(), key.facts(), context.now())) {
+        violations.push_back(std::move(violation));
+      }
+    }
+  }
+  return policy::enforce(context.home.policy, violations, context.options.waivers);
+}
+
+WrapResult preview(op::Context& context, const std::vector<op::VersionRecord>& keks, const std::vector<op::VersionRecord>& keys,
+                   const std::filesystem::path& target) {
+  WrapResult result;
+  result.bundle.path = target.string();
+  result.bundle.records = keys.size();
+  const auto algorithm = op::common_algorithm(context.token(), keys);
+  for (const auto& kek : keks) {
+    result.recipients.push_back({kek.label(), kek.id, kek.type, strength_of(kek.type), algorithm, context.token().wrap_mechanism_name(algorithm)});
+    result.bundle.keks.push_back(kek.label());
+  }
+  return result;
+}
+
+}  // namespace
+
+WrapResult wrap(op::Context& context, const WrapRequest& request) {
+  const auto keks = op::resolve_keks(context, request.keks);
+  std::vector<std::string> skipped;
+  const auto keys = request.all ? all_wrappable(context, request, skipped) : named(context, request.keys);
+  if (keys.empty()) {
+    throw Error::missing("there is no key that could be wrapped" + std::string(skipped.empty() ? "" : " (" + skipped.front() + ")"),
+                         "make keys with kmtool gen NAME --role data --exportable");
+  }
+  const auto waivers = judge(context, keks, keys);
+  const auto algorithm = op::common_algorithm(context.token(), keys);
+  const auto target = check_output(request.out, context.options.overwrite);
+  auto result = preview(context, keks, keys, target);
+  result.skipped = skipped;
+
+  std::vector<op::VersionRecord> wanted = keks;
+  wanted.insert(wanted.end(), keys.begin(), keys.end());
+  const auto objects = context.objects_of(wanted);
+  for (const auto& key : keys) {
+    const Part part = op::wrapped_part(key.role);
+    op::require_as_recorded(context, key, part, objects.at(key.label()).at(part));
+  }
+  auto found = op::keks_on_token(context, keks, objects);
+  if (context.options.dry_run) return result;
+
+  op::Plan plan;
+  plan.command = "wrap";
+  plan.target = keys.size() == 1 ? keys.front().label() : fmt::format("{} keys", keys.size());
+  const auto id = op::new_bundle_id(context);
+  plan.files.push_back({target.string(), op::temporary_for(context, target).string(), id});
+  plan.details = {{"bundle", id}, {"out", target.string()}, {"keks", result.bundle.keks}, {"records", keys.size()}};
+  plan.details["waivers"] = Json::array();
+  for (const auto& waiver : waivers) plan.details["waivers"].push_back({{"rule", waiver.rule}, {"reason", waiver.reason}});
+  context.run(plan, [&] {
+    AtomicFile file(target, context.options.overwrite, plan.files[0].temporary_path);
+    op::BundleOut out(context, file, std::move(found), id, keys.size(), waivers, algorithm);
+    std::uint64_t done = 0;
+    for (const auto& key : keys) {
+      context.check_stop();
+      out.add(key, objects.at(key.label()).at(op::wrapped_part(key.role)));
+      context.progress("wrapping", ++done, keys.size());
+    }
+    result.bundle = out.finish();
+    file.commit();
+    return op::Outcome{result.bundle.changes(), {{"bundle", id}, {"digest", result.bundle.digest}}};
+  });
+  return result;
+}
+
+}  // namespace kmtool::transfer

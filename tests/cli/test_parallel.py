@@ -1,0 +1,88 @@
+"""Several processes at once on one home: mutations take turns, readers never fail (acceptance 9).
+
+KM_PARALLEL_ROUNDS (default 20) rounds of 8 processes that each make 10 keys.
+"""
+
+import concurrent.futures
+import os
+import threading
+
+import harness
+
+ROUNDS = int(os.environ.get("KM_PARALLEL_ROUNDS", "20"))
+PROCESSES = 8
+KEYS = 10
+
+
+class Parallel(harness.Case):
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.home = cls.embedded_home()
+        cls.env["KMTOOL_HOME"] = str(cls.home)
+        cls.ok("gen", "first", "--role", "data")
+
+    def make(self, number, worker):
+        failed = []
+        for key in range(KEYS):
+            result = self.kmtool("gen", f"r{number}-w{worker}-k{key}", "--role", "data")
+            if result.code != 0:
+                failed.append(str(result))
+        return failed
+
+    def read(self, stop, failed):
+        reads = 0
+        while not stop.is_set():
+            for words in (("list", "--json"), ("show", "first", "--json")):
+                result = self.kmtool(*words)
+                if result.code != 0:
+                    failed.append(str(result))
+                else:
+                    result.json()
+                reads += 1
+            stop.wait(0.05)
+        return reads
+
+    def test_rounds(self):
+        reads = 0
+        for number in range(ROUNDS):
+            stop, failed = threading.Event(), []
+            with concurrent.futures.ThreadPoolExecutor(PROCESSES + 1) as pool:
+                reader = pool.submit(self.read, stop, failed)
+                workers = [pool.submit(self.make, number, worker) for worker in range(PROCESSES)]
+                for worker in workers:
+                    failed += worker.result()
+                stop.set()
+                reads += reader.result()
+            self.assertEqual(failed, [], f"round {number}")
+        expected = {"first"} | {f"r{n}-w{w}-k{k}" for n in range(ROUNDS) for w in range(PROCESSES) for k in range(KEYS)}
+        keys = self.ok_json("list")["keys"]
+        self.assertEqual({k["name"] for k in keys}, expected)
+        self.assertEqual(len(keys), len(expected))
+        on_token = [o["id"] for o in self.objects(self.home) if o["label"].endswith("@1")]
+        self.assertEqual(sorted(on_token), sorted(k["id"] for k in keys))
+        self.assertIs(self.ok_json("doctor")["healthy"], True)
+        entries = self.entries(self.home)
+        self.assertEqual([e["seq"] for e in entries], list(range(len(entries))))
+        self.assertEqual(sum(e["command"] == "gen" and e.get("result") == "done" for e in entries), len(expected))
+        print(f"{len(expected) - 1} keys in {ROUNDS} rounds of {PROCESSES} processes, {reads} reads beside them", flush=True)
+
+
+class TwoHomesOneToken(harness.Case):
+    """Two homes joined on one token work side by side and do not see each other's anchor as damage."""
+
+    def test_joined(self):
+        token = harness.SoftToken(self.dir / "hsm")
+        one = self.module_home(token, "one")
+        two = self.module_home(token, "two", None, "--join")
+        with concurrent.futures.ThreadPoolExecutor(2) as pool:
+            jobs = [pool.submit(lambda h, n: self.ok("gen", n, "--role", "data", home=h), h, f"{h.name}-{i}") for i in range(5) for h in (one, two)]
+            for job in jobs:
+                job.result()
+        for home in (one, two):
+            self.assertEqual(len(self.ok_json("list", home=home)["keys"]), 5)
+            self.assertIs(self.ok_json("doctor", home=home)["healthy"], True)
+
+
+if __name__ == "__main__":
+    harness.main()

@@ -1,0 +1,238 @@
+// A PKCS#11 module that forwards every call to a real one, counts the calls, and dies, fails or waits where it is told to.
+//
+//   KMFORWARD_MODULE      path of the real module (must be set)
+//   KMFORWARD_COUNT_FILE  a file that always holds the number of calls begun and the name of the last one (layout: Counter)
+//   KMFORWARD_KILL_AT     SIGKILL to this process at the Nth call (the first is 1) ...
+//   KMFORWARD_KILL_WHEN   ... `before` it is forwarded (default), or `after` it returned
+//   KMFORWARD_FAIL_AT     the Nth call is not forwarded and returns ...
+//   KMFORWARD_FAIL_RV     ... this number (hex)
+//   KMFORWARD_FAIL_NAME   only calls of this name count for FAIL_AT
+//   KMFORWARD_DELAY_MS    pause before each call
+//   KMFORWARD_MAP         mechanism numbers (hex, CALLER=REAL with commas between) that are other ones for the real module:
+//                         p11-kit's protocol carries only mechanisms that it knows, so a pair of these modules, one at each
+//                         end of it, lets AES key wrapping travel under another name
+#include <dlfcn.h>
+#include <fcntl.h>
+#include <p11-kit/pkcs11.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <chrono>
+#include <csignal>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <map>
+#include <string_view>
+#include <thread>
+#include <type_traits>
+
+namespace {
+
+struct Counter {
+  std::atomic<std::uint64_t> calls;
+  char last[56];
+};
+static_assert(sizeof(Counter) == 64);
+
+std::uint64_t number_from(const char* variable, int base) {
+  const char* text = std::getenv(variable);
+  return text == nullptr ? 0 : std::strtoull(text, nullptr, base);
+}
+
+std::string_view text_from(const char* variable) {
+  const char* text = std::getenv(variable);
+  return text == nullptr ? std::string_view{} : std::string_view{text};
+}
+
+std::map<CK_MECHANISM_TYPE, CK_MECHANISM_TYPE> read_map() {
+  std::map<CK_MECHANISM_TYPE, CK_MECHANISM_TYPE> result;
+  const char* at = std::getenv("KMFORWARD_MAP");
+  while (at != nullptr && *at != '\0') {
+    char* end = nullptr;
+    const CK_MECHANISM_TYPE caller = std::strtoul(at, &end, 16);
+    if (*end != '=') break;
+    result[caller] = std::strtoul(end + 1, &end, 16);
+    at = *end == ',' ? end + 1 : nullptr;
+  }
+  return result;
+}
+
+Counter* open_counter() {
+  static Counter in_memory{};
+  const char* path = std::getenv("KMFORWARD_COUNT_FILE");
+  if (path == nullptr) return &in_memory;
+  const int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+  void* map = MAP_FAILED;
+  if (fd >= 0 && ftruncate(fd, sizeof(Counter)) == 0) {
+    map = mmap(nullptr, sizeof(Counter), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+  }
+  if (fd >= 0) close(fd);
+  if (map == MAP_FAILED) {
+    std::perror(path);
+    std::abort();
+  }
+  return static_cast<Counter*>(map);
+}
+
+class Forwarder {
+ public:
+  static Forwarder& instance() {
+    static Forwarder forwarder;
+    return forwarder;
+  }
+  [[nodiscard]] CK_FUNCTION_LIST* real() const { return real_; }
+  [[nodiscard]] CK_MECHANISM_TYPE to_real(CK_MECHANISM_TYPE number) const {
+    const auto found = map_.find(number);
+    return found == map_.end() ? number : found->second;
+  }
+  [[nodiscard]] CK_MECHANISM_TYPE to_caller(CK_MECHANISM_TYPE number) const {
+    for (const auto& [caller, real] : map_) {
+      if (real == number) return caller;
+    }
+    return number;
+  }
+
+  /// One call: counted, and disturbed as the environment asks.
+  template <class Call>
+  CK_RV run(const char* name, const Call& call) {
+    const std::uint64_t number = ++counter_->calls;
+    std::snprintf(counter_->last, sizeof counter_->last, "%s", name);
+    if (delay_.count() != 0) std::this_thread::sleep_for(delay_);
+    if (number == kill_at_ && !kill_after_) die();
+    if (fail_at_ != 0 && (fail_name_.empty() || fail_name_ == name) && ++matching_ == fail_at_) return fail_rv_;
+    const CK_RV rv = call();
+    if (number == kill_at_) die();
+    return rv;
+  }
+
+ private:
+  Forwarder() {
+    const char* path = std::getenv("KMFORWARD_MODULE");
+    void* module = path == nullptr ? nullptr : dlopen(path, RTLD_NOW | RTLD_LOCAL);
+    void* symbol = module == nullptr ? nullptr : dlsym(module, "C_GetFunctionList");
+    if (symbol == nullptr) {
+      std::fprintf(stderr, "libkmforward: KMFORWARD_MODULE does not name a PKCS#11 module: %s\n", path == nullptr ? "" : path);
+      return;
+    }
+    CK_C_GetFunctionList get = nullptr;
+    std::memcpy(&get, &symbol, sizeof get);
+    if (get(&real_) != CKR_OK) real_ = nullptr;
+  }
+  [[noreturn]] static void die() {
+    kill(getpid(), SIGKILL);
+    std::abort();
+  }
+
+  CK_FUNCTION_LIST* real_ = nullptr;
+  Counter* counter_ = open_counter();
+  std::uint64_t kill_at_ = number_from("KMFORWARD_KILL_AT", 10);
+  bool kill_after_ = text_from("KMFORWARD_KILL_WHEN") == "after";
+  std::uint64_t fail_at_ = number_from("KMFORWARD_FAIL_AT", 10);
+  CK_RV fail_rv_ = number_from("KMFORWARD_FAIL_RV", 16);
+  std::string_view fail_name_ = text_from("KMFORWARD_FAIL_NAME");
+  std::atomic<std::uint64_t> matching_{0};
+  std::map<CK_MECHANISM_TYPE, CK_MECHANISM_TYPE> map_ = read_map();
+  std::chrono::milliseconds delay_{number_from("KMFORWARD_DELAY_MS", 10)};
+};
+
+CK_FUNCTION_LIST table{};
+
+/// What is handed on for one argument: mechanisms under the real module's number.
+class Mechanism {
+ public:
+  Mechanism(const Forwarder& forwarder, CK_MECHANISM* mechanism) {
+    if (mechanism == nullptr) return;
+    copy_ = *mechanism;
+    copy_.mechanism = forwarder.to_real(mechanism->mechanism);
+    pointer_ = &copy_;
+  }
+  Mechanism(const Mechanism&) = delete;
+  Mechanism& operator=(const Mechanism&) = delete;
+  CK_MECHANISM* get() { return pointer_; }
+
+ private:
+  CK_MECHANISM copy_{};
+  CK_MECHANISM* pointer_ = nullptr;
+};
+template <class Arg>
+class Same {
+ public:
+  Same(const Forwarder&, Arg arg) : arg_(arg) {}
+  Arg get() { return arg_; }
+
+ private:
+  Arg arg_;
+};
+template <class Arg>
+using Handed = std::conditional_t<std::is_same_v<Arg, CK_MECHANISM*>, Mechanism, Same<Arg>>;
+
+/// `member` of the function list, wrapped: Forward<type, member>::call has exactly the type of the entry.
+template <class Type, Type CK_FUNCTION_LIST::*member>
+struct Forward;
+
+template <class... Args, CK_RV (*CK_FUNCTION_LIST::*member)(Args...)>
+struct Forward<CK_RV (*)(Args...), member> {
+  static inline const char* name = "";
+  static CK_RV call(Args... args) {
+    Forwarder& forwarder = Forwarder::instance();
+    const auto function = forwarder.real()->*member;
+    if (function == nullptr) return CKR_FUNCTION_NOT_SUPPORTED;
+    return forwarder.run(name, [&] { return function(Handed<Args>(forwarder, args).get()...); });
+  }
+  static void put(const char* own_name) {
+    name = own_name;
+    table.*member = &call;
+  }
+};
+
+CK_RV get_mechanism_list(CK_SLOT_ID slot, CK_MECHANISM_TYPE* list, CK_ULONG* count) {
+  Forwarder& forwarder = Forwarder::instance();
+  return forwarder.run("C_GetMechanismList", [&] {
+    const CK_RV rv = forwarder.real()->C_GetMechanismList(slot, list, count);
+    for (CK_ULONG i = 0; rv == CKR_OK && list != nullptr && i < *count; ++i) list[i] = forwarder.to_caller(list[i]);
+    return rv;
+  });
+}
+
+CK_RV get_mechanism_info(CK_SLOT_ID slot, CK_MECHANISM_TYPE type, CK_MECHANISM_INFO* info) {
+  Forwarder& forwarder = Forwarder::instance();
+  return forwarder.run("C_GetMechanismInfo",
+                       [&] { return forwarder.real()->C_GetMechanismInfo(slot, forwarder.to_real(type), info); });
+}
+
+void fill_table() {
+#define PUT(function) Forward<decltype(CK_FUNCTION_LIST::function), &CK_FUNCTION_LIST::function>::put(#function)
+  PUT(C_Initialize), PUT(C_Finalize), PUT(C_GetInfo), PUT(C_GetSlotList), PUT(C_GetSlotInfo), PUT(C_GetTokenInfo);
+  PUT(C_GetMechanismList), PUT(C_GetMechanismInfo), PUT(C_InitToken), PUT(C_InitPIN), PUT(C_SetPIN), PUT(C_OpenSession);
+  PUT(C_CloseSession), PUT(C_CloseAllSessions), PUT(C_GetSessionInfo), PUT(C_GetOperationState), PUT(C_SetOperationState);
+  PUT(C_Login), PUT(C_Logout), PUT(C_CreateObject), PUT(C_CopyObject), PUT(C_DestroyObject), PUT(C_GetObjectSize);
+  PUT(C_GetAttributeValue), PUT(C_SetAttributeValue), PUT(C_FindObjectsInit), PUT(C_FindObjects), PUT(C_FindObjectsFinal);
+  PUT(C_EncryptInit), PUT(C_Encrypt), PUT(C_EncryptUpdate), PUT(C_EncryptFinal), PUT(C_DecryptInit), PUT(C_Decrypt);
+  PUT(C_DecryptUpdate), PUT(C_DecryptFinal), PUT(C_DigestInit), PUT(C_Digest), PUT(C_DigestUpdate), PUT(C_DigestKey);
+  PUT(C_DigestFinal), PUT(C_SignInit), PUT(C_Sign), PUT(C_SignUpdate), PUT(C_SignFinal), PUT(C_SignRecoverInit);
+  PUT(C_SignRecover), PUT(C_VerifyInit), PUT(C_Verify), PUT(C_VerifyUpdate), PUT(C_VerifyFinal), PUT(C_VerifyRecoverInit);
+  PUT(C_VerifyRecover), PUT(C_DigestEncryptUpdate), PUT(C_DecryptDigestUpdate), PUT(C_SignEncryptUpdate);
+  PUT(C_DecryptVerifyUpdate), PUT(C_GenerateKey), PUT(C_GenerateKeyPair), PUT(C_WrapKey), PUT(C_UnwrapKey), PUT(C_DeriveKey);
+  PUT(C_SeedRandom), PUT(C_GenerateRandom), PUT(C_GetFunctionStatus), PUT(C_CancelFunction), PUT(C_WaitForSlotEvent);
+#undef PUT
+  table.C_GetMechanismList = &get_mechanism_list;
+  table.C_GetMechanismInfo = &get_mechanism_info;
+}
+
+}  // namespace
+
+extern "C" __attribute__((visibility("default"))) CK_RV C_GetFunctionList(CK_FUNCTION_LIST** list) {
+  Forwarder& forwarder = Forwarder::instance();
+  if (forwarder.real() == nullptr) return CKR_GENERAL_ERROR;
+  if (list == nullptr) return CKR_ARGUMENTS_BAD;
+  return forwarder.run("C_GetFunctionList", [&]() -> CK_RV {
+    table.version = forwarder.real()->version;
+    table.C_GetFunctionList = &C_GetFunctionList;
+    fill_table();
+    *list = &table;
+    return CKR_OK;
+  });
+}
