@@ -232,7 +232,7 @@ Attributes persist_template(const ObjectSpec& spec, bool extractable, bool lock,
   Attributes out;
   out.flag(CKA_TOKEN, true);
   // Only what changes: SoftHSM refuses even false where it is false already.
-  if (spec.extractable != extractable) out.flag(CKA_EXTRACTABLE, extractable);
+  if (spec.extractable != extractable && spec.part != Part::public_half) out.flag(CKA_EXTRACTABLE, extractable);
   if (spec.part == Part::anchor) return out;
   if (profile.copyable_known) out.flag(CKA_COPYABLE, false);
   if (lock) out.flag(CKA_MODIFIABLE, false);

@@ -32,7 +32,7 @@ void hold_to_type(const Object& object, const ObjectSpec& spec) {
   const KeyType type = object_type(spec);
   bool as_said = object.key_type == ckk_of(type);
   if (object.object_class == ObjectClass::secret_key) {
-    as_said = as_said && (!object.value_length || *object.value_length == value_length(type));
+    as_said = as_said && (object.value_length.value_or(0) == 0 || *object.value_length == value_length(type));
   } else if (is_rsa(type)) {
     as_said = as_said && (object.modulus.empty() || object.modulus.size() * 8 == modulus_bits(type));
   } else {

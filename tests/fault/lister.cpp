@@ -239,11 +239,11 @@ class Token {
     buffer.resize(attribute.ulValueLen);
     return buffer;
   }
+  /// The buffer has exactly the number's size: NSS gives its own shorter form into a larger one.
   CK_ULONG number(CK_OBJECT_HANDLE object, CK_ATTRIBUTE_TYPE type) {
-    const Bytes data = value(object, type);
     CK_ULONG n = 0;
-    if (data.size() == sizeof n) std::memcpy(&n, data.data(), sizeof n);
-    return n;
+    CK_ATTRIBUTE attribute{type, &n, sizeof n};
+    return f_->C_GetAttributeValue(session_, object, &attribute, 1) == CKR_OK ? n : 0;
   }
   CK_OBJECT_HANDLE import_aes(const Bytes& key) {
     CK_OBJECT_CLASS kind = CKO_SECRET_KEY;
