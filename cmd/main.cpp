@@ -129,9 +129,23 @@ std::string own_voice(std::string text) {
   return text;
 }
 
-[[noreturn]] void refuse_command_line(const CLI::App& app, const CLI::ParseError& error) {
+/// CLI11 complains of the missing command before it names the word that is none.
+void refuse_unknown_command(const CLI::App& app, const std::vector<std::string>& words) {
+  if (!app.get_subcommands().empty()) return;
+  for (std::size_t i = 0; i < words.size(); ++i) {
+    if (!words[i].empty() && words[i][0] == '-') {
+      const bool takes_value = words[i] == "--home" || words[i] == "--pin-source" || words[i] == "--format" || words[i] == "--waive";
+      if (takes_value) ++i;
+      continue;
+    }
+    throw Error::usage("unknown command " + words[i], suggestion(nearest(words[i], command_names(app)), app.get_name()));
+  }
+}
+
+[[noreturn]] void refuse_command_line(const CLI::App& app, const CLI::ParseError& error, const std::vector<std::string>& words) {
   std::string path;
   const CLI::App& at = deepest(app, path);
+  refuse_unknown_command(app, words);
   const auto extra = app.remaining(true);
   for (const auto& word : extra) {
     if (word.size() > 1 && word[0] == '-') {
@@ -175,7 +189,7 @@ void add_commands(CLI::App& app, Globals& globals, Action& action) {
 }
 
 /// Nothing left over on standard output: what was printed is whole, or the exit code says otherwise.
-int run(std::vector<std::string> words, Globals& globals) {
+int run(const std::vector<std::string>& words, Globals& globals) {
   CLI::App app(description, "kmtool");
   Action action;
   app.require_subcommand(1);
@@ -186,9 +200,9 @@ int run(std::vector<std::string> words, Globals& globals) {
   app.footer(footer);  // now: commands would inherit it
   app.set_version_flag("--version", version_text, "say which kmtool this is")->group("Global options");
   app.get_help_ptr()->group("Global options");
-  std::reverse(words.begin(), words.end());  // CLI11 takes them from the back
+  std::vector<std::string> backwards(words.rbegin(), words.rend());  // CLI11 takes them from the back
   try {
-    app.parse(words);
+    app.parse(backwards);
   } catch (const CLI::CallForHelp&) {
     globals.out.raw(view(app.help()));
     return 0;
@@ -196,7 +210,7 @@ int run(std::vector<std::string> words, Globals& globals) {
     globals.out.line(version_text);
     return 0;
   } catch (const CLI::ParseError& error) {
-    refuse_command_line(app, error);
+    refuse_command_line(app, error, words);
   }
   if (const char* source = std::getenv("KMTOOL_PIN_SOURCE"); source != nullptr && globals.pin_source.empty()) {
     globals.pin_source = source;

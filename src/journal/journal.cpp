@@ -245,6 +245,7 @@ void Journal::cache(const std::string& key, const std::string& value) {
 }
 
 void Journal::copy_to(const std::filesystem::path& file) const {
+  impl_->db.exec("PRAGMA query_only = 0");  // it stops VACUUM INTO too, though that writes another file
   Statement copy(impl_->db, "VACUUM INTO ?");
   copy.bind(1, file.string()).run();
 }

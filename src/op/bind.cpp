@@ -28,13 +28,28 @@ pkcs11::Handle private_half(const std::map<Bytes, std::vector<pkcs11::Object>>& 
   return *handle;
 }
 
-/// A kill between the commit of a signer's rotation and the renewal of log.pem leaves the old key there: it still proves the
-/// head, which names its successor.
-void heal_log_pem(Context& context, const SignerRecord& active, const crypto::PublicKey& found) {
+/// The key that the newest checkpoint is signed by: log.pem's, or (after a rotation that was cut off before the file was renewed) that
+/// of another log signer in the catalog. The catalog is not proven yet; a planted key falls when the token signs next, since
+/// every signature is verified under it before anything is committed.
+journal::Head head_under_any_signer(Context& context, const crypto::PublicKey& in_file) {
+  auto& journal = context.journal();
+  const auto origin = context.home.config.origin();
+  const auto note = journal.last_note();
+  if (note && !tlog::verify_note(*note, origin, in_file)) {
+    for (const auto& signer : context.signers()) {
+      if (signer.use != "log") continue;
+      const auto key = crypto::PublicKey::from_spki(signer.spki);
+      if (tlog::verify_note(*note, origin, key)) return journal.check_head(origin, key);
+    }
+  }
+  return journal.check_head(origin, in_file);
+}
+
+void require_known_log_pem(Context& context, const SignerRecord& active, const crypto::PublicKey& found) {
   if (equal(active.spki, found.spki())) return;
   for (const auto& signer : context.signers()) {
-    if (signer.use != "log" || signer.version >= active.version || !equal(signer.spki, found.spki())) continue;
-    if (context.state().mutation.held()) write_signer_files(context);
+    if (signer.use != "log" || !equal(signer.spki, found.spki())) continue;
+    if (context.state().mutation.held()) write_signer_files(context);  // a rotation was cut off before this
     return;
   }
   throw Error::tampered("signers/log.pem is not the log signer that the journal names", "restore the file from the home's backup");
@@ -53,12 +68,12 @@ void write_signer_files(Context& context) {
 void bind_token(Context& context) {
   auto& state = context.state();
   const auto log_key = read_signer_pem(context, "log");
-  state.head = state.journal->check_head(context.home.config.origin(), log_key);
+  state.head = head_under_any_signer(context, log_key);
   state.journal->trust_head(*state.head);
   state.proven = true;
   const auto log = context.active_signer("log");
   const auto document = context.active_signer("document");
-  heal_log_pem(context, log, log_key);
+  require_known_log_pem(context, log, log_key);
   const auto anchor_id = context.home.config.anchor_id();
   const auto located = context.token().locate({log.id, document.id, anchor_id});
   state.signer_handles["log"] = private_half(located, log, log.label(context.home.config.home_id));

@@ -23,6 +23,10 @@ std::uint64_t append(Context& context, journal::Draft draft) {
   if (!draft.authenticated) return state.journal->append(draft, state.actor, context.now(), nullptr);
   const auto signer = log_signer(context);
   const auto first = state.journal->append(draft, state.actor, context.now(), &signer);
+  if (state.head) {
+    state.head->checkpoint = tlog::parse_checkpoint(state.journal->last_note().value().text);
+    state.head->size = state.journal->size();
+  }
   advance_anchor(context);
   return first;
 }

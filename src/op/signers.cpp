@@ -70,6 +70,15 @@ std::vector<SignerRecord> rotate_signers(Context& context, std::optional<std::ui
     }
     return outcome;
   });
+  // The outcome, under the old log signer, vouches for the new ones; from here on these sign.
+  auto& state = context.state();
+  for (const auto& signer : new_signers) {
+    for (const auto& object : context.token().find_by_id(signer.id)) {
+      if (object.object_class == pkcs11::ObjectClass::private_key) state.signer_handles[signer.use] = object.handle;
+    }
+    state.keys.insert_or_assign(signer.use, crypto::PublicKey::from_spki(signer.spki));
+  }
+  context.note(plan.command, "first checkpoint of the new log signer", Json::object(), {});
   write_signer_files(context);
   return new_signers;
 }

@@ -1,30 +1,7 @@
 #pragma once
-#include <optional>
-#include <string>
+#include "kmtool/crypto/reference.hpp"
 
-#include "kmtool/core/bytes.hpp"
-#include "kmtool/crypto/public_key.hpp"
-
-/// Host-side sums for proofs about a token, over throwaway values only: no key of value ever comes here.
-namespace kmtool::pkcs11::host {
-
-Bytes aes_kw(ByteView kek, ByteView value);   ///< RFC 3394; lengths are multiples of 8
-Bytes aes_kwp(ByteView kek, ByteView value);  ///< RFC 5649
-Bytes aes_ecb(ByteView key, ByteView blocks);
-Bytes hmac_sha256(ByteView key, ByteView data);
-/// What CKA_MODULUS, CKA_PUBLIC_EXPONENT and CKA_EC_POINT (DER OCTET STRING, and without it) of a public key are.
-struct Numbers {
-  Bytes modulus, exponent, point, raw_point;
-};
-Numbers numbers_of(const crypto::PublicKey& key);
-/// nullopt where the modulus is too short for the hash.
-std::optional<Bytes> rsa_oaep(const crypto::PublicKey& key, const std::string& hash, ByteView value);
-/// PKCS#1 v1.5 over SHA-256.
-bool verify_rsa(const crypto::PublicKey& key, ByteView message, ByteView signature);
-/// An ephemeral key on the curve of `key`: its uncompressed point, and the secret it shares with `key`.
-struct Agreement {
-  Bytes point, secret;
-};
-Agreement agree(const crypto::PublicKey& key);
-
-}  // namespace kmtool::pkcs11::host
+namespace kmtool::pkcs11 {
+/// Host-side sums that a token's answers are held against.
+namespace host = crypto::reference;
+}  // namespace kmtool::pkcs11

@@ -63,7 +63,7 @@ void Module::login(const Found& token, const OpenOptions& options) {
   if (by_path && !token.info.protected_path) {
     if (!token.info.login_required) return;
     throw Error::refused("pin", "token " + printable(token.info.label) + " wants a PIN and none was given",
-                         "give --pin-file or KMTOOL_PIN_FILE, or type it at a terminal");
+                         "give --pin-source or KMTOOL_PIN_SOURCE, or type it at a terminal");
   }
   hold_tries(token.info, options.careful);
   if (!by_path) hold_pin_to_token(functions_, token.slot, *options.pin);

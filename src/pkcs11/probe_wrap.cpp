@@ -41,10 +41,8 @@ class WrapProbe {
     }
     if (proves_kw(mech_aes_kw)) profile_.kw_mechanism = mech_aes_kw;
     for (const CK_MECHANISM_TYPE mechanism : {mech_aes_kwp, mech_aes_kw_pad}) {
-      if (proves_kwp(mechanism)) {
-        profile_.kwp_mechanism = mechanism;
-        break;
-      }
+      // Both are tried even when the first is proven: what 0x210A really is belongs into the report (TOKENS: one number, two algorithms).
+      if (proves_kwp(mechanism) && profile_.kwp_mechanism == 0) profile_.kwp_mechanism = mechanism;
     }
     std::string note;
     for (const std::string& text : notes_) note += (note.empty() ? "" : "; ") + text;

@@ -84,7 +84,7 @@ void take_path(TokenUri& out, const std::string& name, std::string_view value, s
 
 void take_query(TokenUri& out, const std::string& name, std::string_view value, std::string_view allowed) {
   if (name == "pin-value") {
-    throw Error::usage("a PIN must not be given on the command line", "use pin-source=file:PATH, --pin-file or KMTOOL_PIN_FILE");
+    throw Error::usage("a PIN must not be given on the command line", "use pin-source=file:PATH, --pin-source or KMTOOL_PIN_SOURCE");
   }
   std::string text = decoded(value, allowed);
   if (name == "module-path") {

@@ -213,6 +213,7 @@ UnwrapResult drill(op::Context& context, const UnwrapRequest& request, const Pro
   context.note("unwrap --check", request.file.string(),
                {{"bundle", proven.summary.header.id}, {"records", versions.size()}, {"compared", result.compared.size()}},
                std::move(changes));
+  for (std::size_t i = 0; i < versions.size(); ++i) versions[i].id = proven.records[i].id;  // nothing was made: speak of the bundle's
   result.keys = std::move(versions);
   return result;
 }

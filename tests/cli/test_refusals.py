@@ -58,7 +58,7 @@ class Refusals(harness.Case):
     def test_unknown_key(self):
         self.hinted(66, "wrap", "paymets", "--kek", "root", "--out", self.dir / "n.kmb", says="paymets")
         self.hinted(66, "wrap", "payments", "--kek", "rot", "--out", self.dir / "n.kmb", says="rot")
-        self.hinted(66, "wrap", "payments@9", "--kek", "root", "--out", self.dir / "n.kmb", says="payments@9")
+        self.hinted(66, "wrap", "payments@9", "--kek", "root", "--out", self.dir / "n.kmb", says="version 9")
         self.hinted(66, "show", "paymets", says="payments")
         self.hinted(66, "unwrap", self.bundle, "other", says="other")
 

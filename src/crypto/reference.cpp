@@ -1,4 +1,4 @@
-#include "host.hpp"
+#include "kmtool/crypto/reference.hpp"
 
 #include <openssl/bn.h>
 #include <openssl/core_names.h>
@@ -12,7 +12,7 @@
 
 #include "kmtool/core/error.hpp"
 
-namespace kmtool::pkcs11::host {
+namespace kmtool::crypto::reference {
 namespace {
 
 template <auto free_function>
@@ -167,4 +167,4 @@ Agreement agree(const crypto::PublicKey& key) {
   return out;
 }
 
-}  // namespace kmtool::pkcs11::host
+}  // namespace kmtool::crypto::reference
