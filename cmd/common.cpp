@@ -55,7 +55,7 @@ void say_dry_run(const Globals& globals) {
 
 std::int64_t parse_period(const std::string& text, const std::string& option) {
   const auto seconds = parse_duration(text);
-  if (!seconds) throw Error::usage(option + ": " + printable(text) + " is not a duration", "write 90d, 12h or 1y (= 365d); there are no months");
+  if (!seconds || text.back() == 'm') throw Error::usage(option + ": " + printable(text) + " is not a duration", "write 90d, 12h or 1y (= 365d); there are no months");
   return *seconds;
 }
 

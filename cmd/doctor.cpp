@@ -57,6 +57,7 @@ int run(Globals& globals, const DoctorOptions& o) {
   }
   auto repairs = mend_token(options);
   options.skip_anchor = o.accept;
+  options.any_policy = true;
   return op::recorded(options, op::Need::mutation, "doctor", "", [&](op::Context& context) {
     if (o.accept) {
       op::accept_rollback(context, o.reason);

@@ -34,6 +34,7 @@ keys::GenRequest request_of(const GenOptions& o) {
   request.owner = o.owner;
   request.application = o.application;
   if (!o.activate_at.empty()) request.activate_at = parse_time(o.activate_at, "--activate-at");
+  if (o.count < 1 || o.count > 100000) throw Error::usage("--count must be from 1 to 100000");
   request.count = o.count;
   return request;
 }

@@ -41,7 +41,9 @@ int show(Globals& globals) {
 }
 
 int accept(Globals& globals) {
-  return op::recorded(options_of(globals), op::Need::mutation, "policy accept", "", [&](op::Context& context) {
+  auto options = options_of(globals);
+  options.any_policy = true;
+  return op::recorded(options, op::Need::mutation, "policy accept", "", [&](op::Context& context) {
     const bool changed = op::accept_policy(context);
     if (json_wanted(globals)) {
       globals.out.json(Json{{"digest", context.home.policy_digest}, {"changed", changed}});

@@ -24,7 +24,8 @@ std::optional<op::Context> open_context(Globals& globals, const VerifyOptions& o
     if (error.exit() == ExitCode::missing && globals.home.empty()) return std::nullopt;
     throw;
   }
-  if (o.no_token) return reader;
+  std::error_code ignored;
+  if (o.no_token || !std::filesystem::is_regular_file(o.file, ignored)) return reader;  // a pipe is read once, by verify itself
   LineReader input(o.file, bundle::max_line);
   const auto header = bundle::read_header(input);
   bool known = false;

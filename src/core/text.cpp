@@ -147,7 +147,8 @@ std::size_t edit_distance(std::string_view a, std::string_view b) {
 
 std::string nearest(std::string_view word, const std::vector<std::string>& candidates) {
   std::string best;
-  std::size_t best_distance = word.size() / 3 + 1;
+  // two letters swapped are a distance of two
+  std::size_t best_distance = std::max(word.size() / 3, std::size_t{word.size() >= 4 ? 2U : 1U}) + 1;
   for (const auto& candidate : candidates) {
     const std::size_t distance = edit_distance(word, candidate);
     if (distance < best_distance) {

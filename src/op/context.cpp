@@ -114,6 +114,7 @@ Context Context::open(Options options, Need need) {
   load_profile(*state.token, *state.journal);
   bind_token(context);
   if (need == Need::mutation && !context.options.skip_anchor) state.repaired = recover(context);
+  if (need == Need::mutation && !context.options.any_policy) require_accepted_policy(context);
   return context;
 }
 

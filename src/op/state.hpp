@@ -31,6 +31,8 @@ std::uint64_t append(Context& context, journal::Draft draft);
 void bind_token(Context& context);
 /// signers/document.pem and signers/log.pem from the catalog's active signers.
 void write_signer_files(Context& context);
+/// Throws config (78) when policy.json is not the one that was accepted.
+void require_accepted_policy(Context& context);
 /// Undoes what is left of a plan: destroys its objects (never one the catalog knows), removes temporary files, and files that landed
 /// for keys the token does not have. Returns what was done.
 std::vector<std::string> undo(Context& context, const Plan& plan);

@@ -162,7 +162,8 @@ TEST_CASE("a catalog rebuilt from the entries is the catalog") {
   auto journal = Journal::open(f.file, Journal::Mode::read);
   std::map<std::string, Json> rebuilt;
   journal.each_entry(0, [&](const Entry& entry) {
-    for (const auto& change : entry.json().at("changes")) {
+    const Json json = entry.json();
+    for (const auto& change : json.at("changes")) {
       rebuilt[change.at("kind").get<std::string>() + " " + change.at("id").get<std::string>()] = change.at("value");
     }
     return true;

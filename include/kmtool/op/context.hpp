@@ -28,6 +28,7 @@ struct Options {
   Clock clock = system_clock();
   Progress progress;
   StopToken* stop = nullptr;
+  bool any_policy = false;   ///< policy accept and doctor: also under a policy that is not accepted yet
   bool skip_anchor = false;  ///< doctor --accept-rollback alone
   std::chrono::milliseconds lock_wait{600000};
 };
