@@ -148,7 +148,7 @@ std::size_t edit_distance(std::string_view a, std::string_view b) {
 std::string nearest(std::string_view word, const std::vector<std::string>& candidates) {
   std::string best;
   // two letters swapped are a distance of two
-  std::size_t best_distance = std::max(word.size() / 3, std::size_t{word.size() >= 4 ? 2U : 1U}) + 1;
+  std::size_t best_distance = std::max(word.size() / 3, std::size_t{word.size() >= 4 ? 2U : 0U}) + 1;
   for (const auto& candidate : candidates) {
     const std::size_t distance = edit_distance(word, candidate);
     if (distance < best_distance) {
