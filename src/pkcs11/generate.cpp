@@ -79,7 +79,7 @@ Object persist_object(const Session& session, const Profile& profile, const Fres
   require_free_id(session, profile, fresh.spec);
   ScopedObject copy(session, copy_to_token(session, profile, fresh, extractable));
   ObjectSpec wanted = fresh.spec;
-  wanted.extractable = extractable;
+  wanted.extractable = extractable && wanted.part != Part::public_half;
   Object out = read_object(session, copy.get(), class_of_part(wanted.role, wanted.part));
   // The session object knows whether it was generated or unwrapped; its copy must say the same.
   const Object before = read_object(session, original.get(), class_of_part(wanted.role, wanted.part));

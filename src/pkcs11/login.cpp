@@ -2,12 +2,45 @@
 #include <libp11.h>
 
 #include <algorithm>
+#include <chrono>
+#include <future>
+#include <memory>
+#include <optional>
+#include <thread>
 
 #include "kmtool/core/text.hpp"
 #include "module.hpp"
 
 namespace kmtool::pkcs11 {
 namespace {
+
+struct LoginResult {
+  CK_RV rv = CKR_OK;
+  bool opening = false;  ///< it was C_OpenSession that failed
+};
+
+/// libp11 0.4.12 waits for ever when a C_OpenSession of its own fails. So its two calls run on a thread that can be left behind;
+/// this one waits, so libp11 is never used by two. nullopt: it hangs. A PIN pad may take as long as its user does.
+std::optional<LoginResult> log_in_or_give_up(PKCS11_SLOT* slot, const char* pin) {
+  auto promise = std::make_shared<std::promise<LoginResult>>();
+  auto future = promise->get_future();
+  std::thread worker([promise, slot, pin] {
+    ERR_clear_error();
+    LoginResult result;
+    result.opening = PKCS11_open_session(slot, 1) != 0;
+    if (result.opening || PKCS11_login(slot, 0, pin) != 0) {
+      const CK_RV rv = take_libp11_error();  // OpenSSL's error queue is this thread's own
+      result.rv = rv != CKR_OK ? rv : CKR_GENERAL_ERROR;
+    }
+    promise->set_value(result);
+  });
+  if (pin != nullptr && future.wait_for(std::chrono::seconds(30)) != std::future_status::ready) {
+    worker.detach();
+    return std::nullopt;
+  }
+  worker.join();
+  return future.get();
+}
 
 /// What is wrong before the token is asked, so that no try is spent on it.
 void hold_pin_to_token(CK_FUNCTION_LIST* functions, CK_SLOT_ID slot, const SecretBytes& pin) {
@@ -75,21 +108,27 @@ void Module::login(const Found& token, const OpenOptions& options) {
       throw Error::internal("somebody is logged in to the token before kmtool is");
     }
   }
-  ERR_clear_error();
-  PKCS11_SLOT* const target = slot(token.slot);
-  if (PKCS11_open_session(target, 1) != 0) {
-    const CK_RV rv = take_libp11_error();
-    fail(rv != CKR_OK ? rv : CKR_GENERAL_ERROR, "C_OpenSession");
+  const auto rv = log_in_or_give_up(slot(token.slot), by_path ? nullptr : options.pin->reveal_c_str());
+  if (!rv) {
+    abandon();
+    throw Error::unavailable("the token did not let kmtool log in within 30 seconds", "check the token and its module, then try again");
   }
-  if (PKCS11_login(target, 0, by_path ? nullptr : options.pin->reveal_c_str()) != 0) {
-    const CK_RV rv = take_libp11_error();
-    TokenInfo after = token.info;
-    try {
-      after = info(token.slot);
-    } catch (const Error&) {  // the failure of the login is what matters
-    }
-    fail_login(rv != CKR_OK ? rv : CKR_GENERAL_ERROR, after);
+  if (rv->rv == CKR_OK) return;
+  if (rv->opening) fail(rv->rv, "C_OpenSession");
+  TokenInfo after = token.info;
+  try {
+    after = info(token.slot);
+  } catch (const Error&) {  // the failure of the login is what matters
   }
+  fail_login(rv->rv, after);
+}
+
+/// libp11 cannot be torn down any more: a thread of it waits for ever. The process ends soon.
+void Module::abandon() noexcept {
+  context_ = nullptr;
+  slots_ = nullptr;
+  image_ = nullptr;
+  loaded_ = false;
 }
 
 }  // namespace kmtool::pkcs11

@@ -56,17 +56,6 @@ std::string list(const std::vector<Module::Found>& tokens) {
   return names.empty() ? "none" : join(names, ", ");
 }
 
-/// Why dlopen does not like it; only asked after libp11 has failed.
-std::string loader_text(const std::string& path) {
-  void* image = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
-  if (image == nullptr) {
-    const char* text = dlerror();
-    return text != nullptr ? printable(text) : "the dynamic loader does not say why";
-  }
-  dlclose(image);
-  return "it is not a PKCS#11 module";
-}
-
 }  // namespace
 
 CK_RV take_libp11_error() {
@@ -118,20 +107,24 @@ void Module::teardown() noexcept {
 }
 
 void Module::load(const ModuleSpec& spec) {
-  ERR_clear_error();
+  // First by ourselves: libp11 would print the loader's complaint. What it then loads is the same image.
+  image_ = dlopen(path_.c_str(), RTLD_NOW | RTLD_LOCAL);
+  if (image_ == nullptr) {
+    const char* text = dlerror();
+    throw Error::unavailable("cannot load the PKCS#11 module " + printable(text != nullptr ? text : path_),
+                             "check that `module` names the token's PKCS#11 library for this machine");
+  }
+  const auto get_list = reinterpret_cast<CK_C_GetFunctionList>(dlsym(image_, "C_GetFunctionList"));
+  if (get_list == nullptr) throw Error::unavailable(printable(path_) + " is a library, but not a PKCS#11 module");
   context_ = PKCS11_CTX_new();
   if (context_ == nullptr) throw Error::unavailable("libp11 has no memory");
   if (!spec.init_args.empty()) PKCS11_CTX_init_args(context_, spec.init_args.c_str());
+  ERR_clear_error();
   if (PKCS11_CTX_load(context_, path_.c_str()) != 0) {
     if (const CK_RV rv = take_libp11_error(); rv != CKR_OK) fail(rv, "C_Initialize", "cannot start " + printable(path_));
-    throw Error::unavailable("cannot load the PKCS#11 module " + printable(path_) + ": " + loader_text(path_),
-                             "check that `module` names the token's PKCS#11 library for this machine");
+    throw Error::unavailable("libp11 cannot load the PKCS#11 module " + printable(path_));
   }
   loaded_ = true;
-  image_ = dlopen(path_.c_str(), RTLD_NOLOAD | RTLD_NOW);
-  void* symbol = image_ != nullptr ? dlsym(image_, "C_GetFunctionList") : nullptr;
-  if (symbol == nullptr) throw Error::unavailable(printable(path_) + " is not a PKCS#11 module");
-  const auto get_list = reinterpret_cast<CK_C_GetFunctionList>(symbol);
   if (const CK_RV rv = get_list(&functions_); rv != CKR_OK) fail(rv, "C_GetFunctionList");
   if (functions_ == nullptr) throw Error::internal("C_GetFunctionList: the module gives no functions");
 }

@@ -41,7 +41,8 @@ class WrapProbe {
     }
     if (proves_kw(mech_aes_kw)) profile_.kw_mechanism = mech_aes_kw;
     for (const CK_MECHANISM_TYPE mechanism : {mech_aes_kwp, mech_aes_kw_pad}) {
-      // Both are tried even when the first is proven: what 0x210A really is belongs into the report (TOKENS: one number, two algorithms).
+      // Both are tried even when the first is proven: what 0x210A really is belongs into the report (TOKENS: one number, two
+      // algorithms).
       if (proves_kwp(mechanism) && profile_.kwp_mechanism == 0) profile_.kwp_mechanism = mechanism;
     }
     std::string note;
@@ -138,7 +139,7 @@ class WrapProbe {
     if (!odd_) return known();  // KW and KWP differ in 32 octets too: the known answer has told them apart
     const Bytes wrapped = wrap(mechanism, *odd_);
     if (wrapped.empty() && known()) {
-      notes_.emplace_back("odd lengths are not wrapped");
+      note(mechanism, "odd lengths are not wrapped");
       return true;
     }
     if (wrapped.size() != 32) return false;
@@ -147,8 +148,13 @@ class WrapProbe {
     Bytes padded = odd_->value;
     padded.resize(24);
     if (wrapped != host::aes_kwp(kek_->value, padded)) return false;
-    notes_.emplace_back("odd lengths come back zero-padded");
+    note(mechanism, "odd lengths come back zero-padded");
     return true;
+  }
+
+  /// With its number, unless it is about the mechanism that is going to be used.
+  void note(CK_MECHANISM_TYPE mechanism, const std::string& text) {
+    notes_.push_back(profile_.kwp_mechanism == 0 ? text : fmt::format("0x{:X}: {}", mechanism, text));
   }
 
   const Session& session_;

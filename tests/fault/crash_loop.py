@@ -1,7 +1,7 @@
 """kill -9 at every point of the commands that change something, then repair, then hold catalog and token against each other.
 
     crash_loop.py kill     SIGKILL before and after every C_ call, and before and after each of kmtool's own file calls
-    crash_loop.py fail     CKR_DEVICE_ERROR from every C_ call, EIO from each file call
+    crash_loop.py fail     CKR_DEVICE_ERROR from every C_ call, not made or made; EIO from each file call
 
 For each command a home and its token are prepared once; for each point N, from 1 until a run completes, they are copied, the
 command runs in the copy and is disturbed at N, then `doctor --repair` (or first the next command) must mend it, and then:
@@ -18,6 +18,7 @@ import multiprocessing
 import os
 import pathlib
 import shutil
+import subprocess
 import sys
 import tempfile
 import time
@@ -52,7 +53,7 @@ class Place:
 
     def run(self, *words, **env):
         words = [str(w).format(out=self.out, dir=self.dir) for w in words]
-        return harness.run_program([harness.BINARY, *words], dict(self.env, **env))
+        return harness.run_program([harness.BINARY, *words], dict(self.env, **env), timeout=20)
 
     def must(self, *words):
         result = self.run(*words)
@@ -166,7 +167,7 @@ def disturb(mode, source, when, number):
     """The environment that makes it happen, and the file that tells whether it was reached."""
     if source == "token":
         if mode == "fail":
-            return {"KMFORWARD_FAIL_AT": str(number), "KMFORWARD_FAIL_RV": "30"}
+            return {"KMFORWARD_FAIL_AT": str(number), "KMFORWARD_FAIL_RV": "30", "KMFORWARD_FAIL_WHEN": when}
         return {"KMFORWARD_KILL_AT": str(number), "KMFORWARD_KILL_WHEN": when}
     env = {"LD_PRELOAD": harness.KILLFS}
     if mode == "fail":
@@ -193,7 +194,7 @@ def one_point(job):
             require(hit or result.code == 0, f"the command: {result}")
         check(place, base, number)
         return job, hit, call, None
-    except (Wrong, AssertionError, OSError, ValueError, KeyError) as error:
+    except (Wrong, AssertionError, OSError, ValueError, KeyError, subprocess.TimeoutExpired) as error:
         return job, True, call, f"{type(error).__name__}: {error}"
     finally:
         shutil.rmtree(folder.parent, ignore_errors=True)
@@ -232,7 +233,7 @@ def main():
                 for source in ("token", "files"):
                     calls = calls_of(place.dir, base, name, source)
                     points = 0
-                    for when in ("before", "after") if mode == "kill" else ("",):
+                    for when in ("before", "after") if mode == "kill" or source == "token" else ("before",):
                         jobs = [(str(place.dir), base, mode, name, source, when, n) for n in range(1, calls + 1, STRIDE)]
                         # The next ones until a run completes: the number of calls may differ a little from run to run.
                         number, completed = calls + 1, False

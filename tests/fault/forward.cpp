@@ -6,6 +6,7 @@
 //   KMFORWARD_KILL_WHEN   ... `before` it is forwarded (default), or `after` it returned
 //   KMFORWARD_FAIL_AT     the Nth call is not forwarded and returns ...
 //   KMFORWARD_FAIL_RV     ... this number (hex)
+//   KMFORWARD_FAIL_WHEN   `before` (default), or `after`: it is forwarded, and its success withheld
 //   KMFORWARD_FAIL_NAME   only calls of this name count for FAIL_AT
 //   KMFORWARD_DELAY_MS    pause before each call
 //   KMFORWARD_MAP         mechanism numbers (hex, CALLER=REAL with commas between) that are other ones for the real module:
@@ -99,10 +100,15 @@ class Forwarder {
   template <class Call>
   CK_RV run(const char* name, const Call& call) {
     const std::uint64_t number = ++counter_->calls;
-    std::snprintf(counter_->last, sizeof counter_->last, "%s", name);
+    if (!failed_) std::snprintf(counter_->last, sizeof counter_->last, "%s", name);
     if (delay_.count() != 0) std::this_thread::sleep_for(delay_);
     if (number == kill_at_ && !kill_after_) die();
-    if (fail_at_ != 0 && (fail_name_.empty() || fail_name_ == name) && ++matching_ == fail_at_) return fail_rv_;
+    if (fail_at_ != 0 && (fail_name_.empty() || fail_name_ == name) && ++matching_ == fail_at_) {
+      failed_ = true;
+      // A call that ends an operation ends it when it fails, too: a module that kept it active would break its contract.
+      if (fail_after_ || ends_operation(name)) call();
+      return fail_rv_;
+    }
     const CK_RV rv = call();
     if (number == kill_at_) die();
     return rv;
@@ -121,6 +127,10 @@ class Forwarder {
     std::memcpy(&get, &symbol, sizeof get);
     if (get(&real_) != CKR_OK) real_ = nullptr;
   }
+  static bool ends_operation(std::string_view name) {
+    return name == "C_Sign" || name == "C_Verify" || name == "C_Encrypt" || name == "C_Decrypt" || name == "C_Digest" ||
+           name == "C_FindObjectsFinal";
+  }
   [[noreturn]] static void die() {
     kill(getpid(), SIGKILL);
     std::abort();
@@ -132,6 +142,8 @@ class Forwarder {
   bool kill_after_ = text_from("KMFORWARD_KILL_WHEN") == "after";
   std::uint64_t fail_at_ = number_from("KMFORWARD_FAIL_AT", 10);
   CK_RV fail_rv_ = number_from("KMFORWARD_FAIL_RV", 16);
+  bool fail_after_ = text_from("KMFORWARD_FAIL_WHEN") == "after";
+  std::atomic<bool> failed_{false};
   std::string_view fail_name_ = text_from("KMFORWARD_FAIL_NAME");
   std::atomic<std::uint64_t> matching_{0};
   std::map<CK_MECHANISM_TYPE, CK_MECHANISM_TYPE> map_ = read_map();

@@ -1,6 +1,7 @@
 /* LD_PRELOAD shim: counts a program's own calls that change files, and dies or fails at one of them.
  *
- *   KILLFS_COUNT_FILE  a file that always holds the number of calls begun and the name of the last one (struct counter)
+ *   KILLFS_COUNT_FILE  a file that always holds the number of calls begun and the name of the last one, or of the
+ *                      first that was failed (struct counter)
  *   KILLFS_KILL_AT     SIGKILL to this process at the Nth call (the first is 1) ...
  *   KILLFS_WHEN        ... `before` it is made (default), or `after` it returned
  *   KILLFS_FAIL_AT     the Nth call is not made and fails with ...
@@ -34,6 +35,7 @@ static struct counter in_memory;
 static struct counter* counter;
 static uint64_t kill_at, fail_at, fail_from;
 static int kill_after, fail_errno;
+static _Atomic int failed;
 static const char* names;
 
 static uint64_t number_from(const char* variable) {
@@ -93,9 +95,10 @@ static enum verdict begin(const char* name, const void* caller) {
   start();
   if (!counted(name, caller)) return go;
   const uint64_t number = atomic_fetch_add(&counter->calls, 1) + 1;
-  snprintf(counter->last, sizeof counter->last, "%s", name);
+  if (!failed) snprintf(counter->last, sizeof counter->last, "%s", name);
   if (number == kill_at && !kill_after) die();
   if (number == fail_at || (fail_from != 0 && number >= fail_from)) {
+    failed = 1;
     errno = fail_errno;
     return fail;
   }

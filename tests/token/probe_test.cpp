@@ -47,6 +47,7 @@ TEST_CASE("NSS does what TOKENS.md says of it") {
   CHECK(token.scan().size() == before);
   CHECK(profile.kw_mechanism == 0x2109);
   CHECK(profile.kwp_mechanism == 0x210B);
+  CHECK(profile.kwp_note == "0x210A is PKCS#7 padding, not RFC 5649");
   CHECK(std::find(profile.oaep_hashes.begin(), profile.oaep_hashes.end(), "SHA-256") != profile.oaep_hashes.end());
   CHECK_FALSE(profile.extractable_enforced);
   CHECK_FALSE(profile.wrap_with_trusted_enforced);
