@@ -1,11 +1,12 @@
 #include <fmt/format.h>
 #include <libp11.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <chrono>
-#include <future>
-#include <memory>
-#include <optional>
+#include <condition_variable>
+#include <mutex>
+#include <string_view>
 #include <thread>
 
 #include "kmtool/core/text.hpp"
@@ -19,27 +20,51 @@ struct LoginResult {
   bool opening = false;  ///< it was C_OpenSession that failed
 };
 
-/// libp11 0.4.12 waits for ever when a C_OpenSession of its own fails. So its two calls run on a thread that can be left behind;
-/// this one waits, so libp11 is never used by two. nullopt: it hangs. A PIN pad may take as long as its user does.
-std::optional<LoginResult> log_in_or_give_up(PKCS11_SLOT* slot, const char* pin) {
-  auto promise = std::make_shared<std::promise<LoginResult>>();
-  auto future = promise->get_future();
-  std::thread worker([promise, slot, pin] {
-    ERR_clear_error();
-    LoginResult result;
-    result.opening = PKCS11_open_session(slot, 1) != 0;
-    if (result.opening || PKCS11_login(slot, 0, pin) != 0) {
-      const CK_RV rv = take_libp11_error();  // OpenSSL's error queue is this thread's own
-      result.rv = rv != CKR_OK ? rv : CKR_GENERAL_ERROR;
-    }
-    promise->set_value(result);
-  });
-  if (pin != nullptr && future.wait_for(std::chrono::seconds(30)) != std::future_status::ready) {
-    worker.detach();
-    return std::nullopt;
+/// libp11 0.4.12 waits for ever when a C_OpenSession of its own fails. Nothing has been begun on the token by then, so a watch that
+/// ends the process is safe. (The login itself stays on the main thread: what a module leaves of the PIN in freed memory is
+/// overwritten there sooner than in an arena of a thread that is gone.) A PIN pad may take as long as its user does.
+class LoginWatch {
+ public:
+  explicit LoginWatch(bool armed) {
+    if (!armed) return;
+    thread_ = std::thread([this] {
+      std::unique_lock lock(mutex_);
+      if (done_.wait_for(lock, std::chrono::seconds(30), [this] { return over_; })) return;
+      constexpr std::string_view text =
+          "error: the token did not let kmtool log in within 30 seconds\nhint: check the token and its module, then try again\n";
+      if (::write(STDERR_FILENO, text.data(), text.size()) < 0) _exit(static_cast<int>(ExitCode::unavailable));
+      _exit(static_cast<int>(ExitCode::unavailable));
+    });
   }
-  worker.join();
-  return future.get();
+  LoginWatch(const LoginWatch&) = delete;
+  LoginWatch& operator=(const LoginWatch&) = delete;
+  ~LoginWatch() {
+    if (!thread_.joinable()) return;
+    {
+      const std::lock_guard lock(mutex_);
+      over_ = true;
+    }
+    done_.notify_one();
+    thread_.join();
+  }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable done_;
+  bool over_ = false;
+  std::thread thread_;
+};
+
+LoginResult log_in(PKCS11_SLOT* slot, const char* pin) {
+  const LoginWatch watch(pin != nullptr);
+  ERR_clear_error();
+  LoginResult result;
+  result.opening = PKCS11_open_session(slot, 1) != 0;
+  if (result.opening || PKCS11_login(slot, 0, pin) != 0) {
+    const CK_RV rv = take_libp11_error();
+    result.rv = rv != CKR_OK ? rv : CKR_GENERAL_ERROR;
+  }
+  return result;
 }
 
 /// What is wrong before the token is asked, so that no try is spent on it.
@@ -108,27 +133,15 @@ void Module::login(const Found& token, const OpenOptions& options) {
       throw Error::internal("somebody is logged in to the token before kmtool is");
     }
   }
-  const auto rv = log_in_or_give_up(slot(token.slot), by_path ? nullptr : options.pin->reveal_c_str());
-  if (!rv) {
-    abandon();
-    throw Error::unavailable("the token did not let kmtool log in within 30 seconds", "check the token and its module, then try again");
-  }
-  if (rv->rv == CKR_OK) return;
-  if (rv->opening) fail(rv->rv, "C_OpenSession");
+  const auto result = log_in(slot(token.slot), by_path ? nullptr : options.pin->reveal_c_str());
+  if (result.rv == CKR_OK) return;
+  if (result.opening) fail(result.rv, "C_OpenSession");
   TokenInfo after = token.info;
   try {
     after = info(token.slot);
   } catch (const Error&) {  // the failure of the login is what matters
   }
-  fail_login(rv->rv, after);
-}
-
-/// libp11 cannot be torn down any more: a thread of it waits for ever. The process ends soon.
-void Module::abandon() noexcept {
-  context_ = nullptr;
-  slots_ = nullptr;
-  image_ = nullptr;
-  loaded_ = false;
+  fail_login(result.rv, after);
 }
 
 }  // namespace kmtool::pkcs11

@@ -36,7 +36,6 @@ class Module {
   [[nodiscard]] TokenInfo info(CK_SLOT_ID slot) const;
   /// Once, by libp11. Throws refused (77) for whatever is wrong with the PIN.
   void login(const Found& token, const OpenOptions& options);
-  void abandon() noexcept;
 
  private:
   void load(const ModuleSpec& spec);

@@ -1,19 +1,16 @@
 // The least that wrapping can cost: a loop of C_GetAttributeValue and C_WrapKey over keys of a token, nothing else.
 //
-//   bare_wrap MODULE TOKEN-LABEL PIN-FILE KEK-LABEL KEY-ID-FILE COUNT
+//   bare_wrap MODULE TOKEN-LABEL PIN-FILE KEK-LABEL KEY-ID-FILE
 //
-// KEY-ID-FILE holds one CKA_ID (hex) a line. Keys are found by one search before the loop, as kmtool does. Prints the loop's
-// seconds.
+// KEY-ID-FILE holds one CKA_ID (hex) a line. One search finds the objects; each is read once and, when wanted, wrapped once.
 #include <dlfcn.h>
 #include <p11-kit/pkcs11.h>
 
 #include <array>
-#include <chrono>
 #include <cstdio>
-#include <cstdlib>
 #include <cstring>
 #include <fstream>
-#include <map>
+#include <set>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -63,18 +60,17 @@ std::vector<CK_OBJECT_HANDLE> find(CK_FUNCTION_LIST* f, CK_SESSION_HANDLE sessio
   return found;
 }
 
-std::string id_of(CK_FUNCTION_LIST* f, CK_SESSION_HANDLE session, CK_OBJECT_HANDLE object) {
-  std::array<unsigned char, 64> id{};
-  CK_ATTRIBUTE attribute{CKA_ID, id.data(), id.size()};
-  if (f->C_GetAttributeValue(session, object, &attribute, 1) != CKR_OK) return {};
+std::string hex(const unsigned char* data, CK_ULONG size) {
   std::string text;
-  for (CK_ULONG i = 0; i < attribute.ulValueLen; ++i) {
+  for (CK_ULONG i = 0; i < size; ++i) {
     std::array<char, 3> digits{};
-    std::snprintf(digits.data(), digits.size(), "%02x", id.at(i));
+    std::snprintf(digits.data(), digits.size(), "%02x", data[i]);
     text += digits.data();
   }
   return text;
 }
+
+constexpr std::size_t id_index = 4;  // of CKA_ID in Read::list()
 
 /// The attributes that decide whether a key may be wrapped and that its record states: those of kmtool's own one read.
 struct Read {
@@ -109,26 +105,24 @@ int run(char** argv) {
       f, session,
       {{CKA_CLASS, &secret, sizeof secret}, {CKA_KEY_TYPE, &aes, sizeof aes}, {CKA_LABEL, kek_label.data(), kek_label.size()}});
   if (keks.size() != 1) throw std::runtime_error("no KEK");
-  std::map<std::string, CK_OBJECT_HANDLE> by_id;
-  for (const auto object : find(f, session, {{CKA_CLASS, &secret, sizeof secret}})) by_id[id_of(f, session, object)] = object;
-  std::vector<CK_OBJECT_HANDLE> keys;
+  std::set<std::string> wanted;
   std::ifstream ids(argv[5]);
-  const std::size_t count = std::strtoul(argv[6], nullptr, 10);
-  for (std::string line; keys.size() < count && ids >> line;) keys.push_back(by_id.at(line));
-  if (keys.size() != count) throw std::runtime_error("too few keys");
+  for (std::string line; ids >> line;) wanted.insert(line);
 
-  const auto begun = std::chrono::steady_clock::now();
-  for (const auto key : keys) {
+  // Each object of the token is read once, each wanted one wrapped once.
+  std::size_t wrapped_keys = 0;
+  for (const auto object : find(f, session, {{CKA_CLASS, &secret, sizeof secret}})) {
     Read read;
     auto attributes = read.list();
-    f->C_GetAttributeValue(session, key, attributes.data(), attributes.size());
+    f->C_GetAttributeValue(session, object, attributes.data(), attributes.size());
+    if (!wanted.contains(hex(read.id.data(), attributes.at(id_index).ulValueLen))) continue;
     CK_MECHANISM mechanism{0x210A, nullptr, 0};
     std::array<unsigned char, 256> wrapped{};
     CK_ULONG size = wrapped.size();
-    require(f->C_WrapKey(session, &mechanism, keks.front(), key, wrapped.data(), &size), "C_WrapKey");
+    require(f->C_WrapKey(session, &mechanism, keks.front(), object, wrapped.data(), &size), "C_WrapKey");
+    ++wrapped_keys;
   }
-  const std::chrono::duration<double> taken = std::chrono::steady_clock::now() - begun;
-  std::printf("%.6f\n", taken.count());
+  if (wrapped_keys != wanted.size()) throw std::runtime_error("not every key was found");
   f->C_Finalize(nullptr);
   return 0;
 }
@@ -136,7 +130,7 @@ int run(char** argv) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc != 7) {
+  if (argc != 6) {
     std::fprintf(stderr, "usage: see the head of bare_wrap.cpp\n");
     return 64;
   }

