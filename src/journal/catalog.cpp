@@ -78,18 +78,51 @@ std::vector<Item> Catalog::rows_of(int bucket) {
   return rows;
 }
 
-Catalog::Digest Catalog::digest_of(const std::vector<Item>& rows) {
-  if (rows.empty()) return Digest(32, 0);
-  crypto::Digest hash(crypto::Hash::sha256);
-  for (const auto& row : rows) {
-    // Lengths before texts: no two different rows give the same bytes.
-    for (const auto* text : {&row.kind, &row.id, &row.value}) {
-      hash.update(big_endian(text->size(), 8));
-      hash.update(view(*text));
-    }
-    hash.update(big_endian(row.seq, 8));
+namespace {
+
+/// What a bucket's digest is over: lengths before texts, so that no two different rows give the same bytes.
+void add_row(std::string& to, ByteView kind, ByteView id, ByteView value, std::uint64_t seq) {
+  for (const ByteView text : {kind, id, value}) {
+    for (const auto octet : big_endian(text.size(), 8)) to.push_back(static_cast<char>(octet));
+    to.append(text.begin(), text.end());
   }
-  return hash.value();
+  for (const auto octet : big_endian(seq, 8)) to.push_back(static_cast<char>(octet));
+}
+
+std::vector<std::uint8_t> digest_text(const std::string& rows) {
+  if (rows.empty()) return std::vector<std::uint8_t>(32, 0);
+  const auto hash = crypto::sha256(view(rows));
+  return {hash.begin(), hash.end()};
+}
+
+}  // namespace
+
+Catalog::Digest Catalog::digest_of(const std::vector<Item>& rows) {
+  std::string text;
+  for (const auto& row : rows) add_row(text, view(row.kind), view(row.id), view(row.value), row.seq);
+  return digest_text(text);
+}
+
+void Catalog::check_every_row() {
+  Statement query(db_, "SELECT bucket, kind, id, value, seq FROM items ORDER BY bucket, kind, id");
+  std::vector<Digest> found(buckets, Digest(32, 0));
+  std::string text;
+  std::int64_t bucket = 0;
+  const auto close = [&] {
+    found[static_cast<std::size_t>(bucket)] = digest_text(text);
+    text.clear();
+  };
+  while (query.step()) {
+    const auto next = query.integer(0);
+    if (next < 0 || next >= buckets) throw not_as_recorded("a row lies in no bucket");
+    if (next != bucket) close();
+    bucket = next;
+    add_row(text, query.blob(1), query.blob(2), query.blob(3), static_cast<std::uint64_t>(query.integer(4)));
+  }
+  close();
+  for (std::size_t i = 0; i < found.size(); ++i) {
+    if (found[i] != trusted_digests_[i]) throw not_as_recorded("a row of bucket " + std::to_string(i) + " was altered, added or removed");
+  }
 }
 
 std::string Catalog::apply(const std::vector<Change>& changes, std::uint64_t seq) {
@@ -124,6 +157,7 @@ void Catalog::trust(const std::string& root) {
   checked_.clear();
   trusted_digests_ = digests();
   if (root_of(trusted_digests_) != root) throw not_as_recorded("its root differs from the newest signed entry's");
+  check_every_row();
   trusted_root_ = root;
 }
 

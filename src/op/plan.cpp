@@ -67,9 +67,9 @@ std::vector<Json> rows_of(const Plan& plan) {
   return rows;
 }
 
-std::string row_id(const std::string& id, std::size_t number) { return fmt::format("{}/{:06}", id, number); }
-
 }  // namespace
+
+std::string Plan::row_id(const std::string& id, std::size_t number) { return fmt::format("{}/{:06}", id, number); }
 
 std::vector<journal::Change> Plan::to_changes(const std::string& id) const {
   std::vector<journal::Change> changes;

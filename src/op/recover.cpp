@@ -141,6 +141,7 @@ void resolve_intent(Context& context, const std::string& id, const Plan& plan, s
     done.push_back("undid unfinished " + plan.command + " " + plan.target);
   }
   for (auto& change : plan.removal(id)) draft.changes.push_back(std::move(change));
+  draft.changes.push_back(open_intents({}));
   append(context, std::move(draft));
 }
 
@@ -187,10 +188,22 @@ std::vector<std::string> undo(Context& context, const Plan& plan) {
 std::vector<std::string> recover(Context& context) {
   std::vector<std::string> done;
   std::map<std::string, std::pair<std::uint64_t, std::vector<Json>>> open;
-  for (const auto& row : context.journal().proven_all("intent")) {
-    auto& [number, rows] = open[row.id.substr(0, row.id.find('/'))];
-    rows.push_back(row.json());
-    number = row.seq;
+  if (const auto index = context.journal().proven("intents", "open")) {
+    const Json list = index->json();
+    for (const auto& [id, count] : list.items()) {
+      auto& [number, rows] = open[id];
+      for (std::size_t i = 0; i < count.get<std::size_t>(); ++i) {
+        const auto row = context.journal().proven("intent", Plan::row_id(id, i));
+        if (!row) throw Error::tampered("the journal lacks a part of its open intent " + id, "run kmtool doctor");
+        rows.push_back(row->json());
+        number = row->seq;
+      }
+    }
+  }
+  std::size_t listed = 0;
+  for (const auto& [id, intent] : open) listed += intent.second.size();
+  if (context.journal().items("intent").size() != listed) {
+    throw Error::tampered("the database holds intents that the signed journal does not know", "they were planted; nothing was done because of them");
   }
   const bool behind = check_anchor(context) == AnchorState::behind;
   if (open.empty() && !behind) return done;

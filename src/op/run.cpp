@@ -66,6 +66,12 @@ void require_accepted_policy(Context& context) {
                       "look at it with kmtool policy show, then kmtool policy accept");
 }
 
+journal::Change open_intents(const std::map<std::string, std::size_t>& open) {
+  Json value = Json::object();
+  for (const auto& [id, rows] : open) value[id] = rows;
+  return {"intents", "open", value};
+}
+
 namespace {
 
 journal::Draft draft_of(const Plan& plan, journal::Phase phase) {
@@ -85,6 +91,8 @@ Outcome Context::run(const Plan& wanted, const std::function<Outcome()>& act) {
   auto intent = draft_of(plan, journal::Phase::intent);
   intent.details = plan.details;
   intent.changes = plan.to_changes(id);
+  const std::size_t rows = intent.changes.size();
+  intent.changes.push_back(open_intents({{id, rows}}));
   const auto started = std::filesystem::file_time_type::clock::now() - std::chrono::seconds(2);
   const auto number = append(*this, std::move(intent));
 
@@ -95,6 +103,7 @@ Outcome Context::run(const Plan& wanted, const std::function<Outcome()>& act) {
     outcome.details = std::move(details);
     outcome.changes = std::move(changes);
     for (auto& change : plan.removal(id)) outcome.changes.push_back(std::move(change));
+    outcome.changes.push_back(open_intents({}));
     append(*this, std::move(outcome));
   };
   try {

@@ -31,6 +31,9 @@ std::uint64_t append(Context& context, journal::Draft draft);
 void bind_token(Context& context);
 /// signers/document.pem and signers/log.pem from the catalog's active signers.
 void write_signer_files(Context& context);
+/// The one row that says which intents are open, and how many rows each has: looked up at every start, so that no search through the
+/// whole catalog is needed to know that there is none. Mutations take turns and recover first: there is at most one.
+journal::Change open_intents(const std::map<std::string, std::size_t>& open);
 /// Throws config (78) when policy.json is not the one that was accepted.
 void require_accepted_policy(Context& context);
 /// Undoes what is left of a plan: destroys its objects (never one the catalog knows), removes temporary files, and files that landed

@@ -53,7 +53,7 @@ class Place:
 
     def run(self, *words, **env):
         words = [str(w).format(out=self.out, dir=self.dir) for w in words]
-        return harness.run_program([harness.BINARY, *words], dict(self.env, **env), timeout=20)
+        return harness.run_program([harness.BINARY, *words], dict(self.env, **env), timeout=60)
 
     def must(self, *words):
         result = self.run(*words)

@@ -38,6 +38,7 @@ struct Plan {
   [[nodiscard]] std::vector<journal::Change> to_changes(const std::string& id) const;
   /// The rows that remove it.
   [[nodiscard]] std::vector<journal::Change> removal(const std::string& id) const;
+  static std::string row_id(const std::string& id, std::size_t number);
   static Plan from_rows(const std::vector<Json>& rows);
 };
 
