@@ -22,7 +22,8 @@ int run(Globals& globals, WrapOptions& o) {
     if (!request.all) throw Error::usage("--role goes with --all");
     request.role = parse_role(o.role);
   }
-  const auto options = options_of(globals);
+  auto options = options_of(globals);
+  options.many_objects = request.all || request.keys.size() > 8;
   const auto target = request.all ? std::string("--all") : join(request.keys, " ");
   return op::recorded(options, op::Need::mutation, "wrap", target, [&](op::Context& context) {
     const auto made = transfer::wrap(context, request);

@@ -16,7 +16,7 @@
 namespace kmtool {
 namespace {
 
-constexpr std::size_t heap_size = std::size_t{4} << 20;  // a power of two, as OpenSSL's buddy allocator wants it
+constexpr std::size_t heap_size = std::size_t{1} << 20;  // a power of two, as OpenSSL's buddy allocator wants it
 constexpr std::size_t smallest_block = 32;
 
 std::atomic<bool> heap_ready{false};
@@ -24,6 +24,7 @@ std::atomic<bool> heap_ready{false};
 /// CRYPTO_secure_malloc hands over to CRYPTO_malloc, which is allocate() below, while its heap is not there yet or no
 /// longer there (OPENSSL_cleanup takes it down when it is empty). This ends the circle.
 thread_local bool inside = false;
+thread_local int scopes = 0;
 
 void* from_secure_heap(std::size_t size) {
   if (inside || !heap_ready.load(std::memory_order_acquire)) return nullptr;
@@ -35,7 +36,9 @@ void* from_secure_heap(std::size_t size) {
 
 void* allocate(std::size_t size, const char*, int) {
   if (size == 0) return nullptr;
-  if (void* memory = from_secure_heap(size)) return memory;
+  if (scopes > 0) {
+    if (void* memory = from_secure_heap(size)) return memory;
+  }
   return std::malloc(size);  // before the heap is made, inside its own making, and when it is full
 }
 
@@ -55,8 +58,10 @@ void* reallocate(void* memory, std::size_t size, const char* file, int line) {
     release(memory, file, line);
     return nullptr;
   }
-  const std::size_t have = CRYPTO_secure_allocated(memory) != 0 ? CRYPTO_secure_actual_size(memory) : malloc_usable_size(memory);
+  const bool locked = CRYPTO_secure_allocated(memory) != 0;
+  const std::size_t have = locked ? CRYPTO_secure_actual_size(memory) : malloc_usable_size(memory);
   if (size <= have && size > have / 2) return memory;
+  const LockedScope stay(locked);  // what was born locked stays so
   void* moved = allocate(size, file, line);
   if (moved == nullptr) return nullptr;
   std::memcpy(moved, memory, std::min(size, have));
@@ -72,6 +77,9 @@ bool install_once() {
 }
 
 }  // namespace
+
+LockedScope::LockedScope(bool on) noexcept : on_(on) { scopes += on_ ? 1 : 0; }
+LockedScope::~LockedScope() { scopes -= on_ ? 1 : 0; }
 
 bool install_secret_heap() {
   static const bool installed = install_once();

@@ -78,7 +78,8 @@ void bind_token(Context& context) {
   const auto located = context.token().locate({log.id, document.id, anchor_id});
   state.signer_handles["log"] = private_half(located, log, log.label(context.home.config.home_id));
   state.signer_handles["document"] = private_half(located, document, document.label(context.home.config.home_id));
-  state.keys.emplace("log", crypto::PublicKey::from_spki(log.spki));
+  // Decoding a key costs OpenSSL more than a signature; the file's is the catalog's own, except right after a rotation.
+  state.keys.emplace("log", equal(log.spki, log_key.spki()) ? log_key : crypto::PublicKey::from_spki(log.spki));
   state.keys.emplace("document", crypto::PublicKey::from_spki(document.spki));
   if (const auto found = located.find(anchor_id); found != located.end()) state.anchors = found->second;
 }

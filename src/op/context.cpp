@@ -3,6 +3,8 @@
 #include <pwd.h>
 #include <unistd.h>
 
+#include <limits>
+
 #include "kmtool/core/encoding.hpp"
 #include "kmtool/core/text.hpp"
 #include "op/state.hpp"
@@ -98,6 +100,17 @@ void load_profile(pkcs11::Token& token, journal::Journal& journal) {
   journal.cache("profile/" + key, token.profile().to_json());
 }
 
+/// One find where the command meets everything, or the token has little; else a find for each id.
+void read_ahead(Context& context) {
+  constexpr std::size_t little = 64;
+  constexpr std::uint64_t few_entries = 1000;
+  if (context.options.many_objects) {
+    context.token().remember_objects(std::numeric_limits<std::size_t>::max());
+  } else if (context.journal().size() < few_entries) {
+    context.token().remember_objects(little);
+  }
+}
+
 }  // namespace
 
 Context Context::open(Options options, Need need) {
@@ -112,6 +125,7 @@ Context Context::open(Options options, Need need) {
   if (need == Need::reader) return context;
   state.token.emplace(login(context.options, context.home));
   load_profile(*state.token, *state.journal);
+  read_ahead(context);
   bind_token(context);
   if (need == Need::mutation && !context.options.skip_anchor) state.repaired = recover(context);
   if (need == Need::mutation && !context.options.any_policy) require_accepted_policy(context);

@@ -9,6 +9,7 @@
 #include <string_view>
 #include <thread>
 
+#include "kmtool/core/secret.hpp"
 #include "kmtool/core/text.hpp"
 #include "module.hpp"
 
@@ -57,6 +58,7 @@ class LoginWatch {
 
 LoginResult log_in(PKCS11_SLOT* slot, const char* pin) {
   const LoginWatch watch(pin != nullptr);
+  const LockedScope locked;  // libp11 keeps a copy of the PIN, taken from OpenSSL's allocator
   ERR_clear_error();
   LoginResult result;
   result.opening = PKCS11_open_session(slot, 1) != 0;

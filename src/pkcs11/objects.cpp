@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <limits>
 #include <set>
 
 #include "templates.hpp"
@@ -245,16 +246,36 @@ Object read_object(const Session& session, CK_OBJECT_HANDLE handle, std::optiona
   return Reader(session, handle, known).read();
 }
 
-std::vector<Object> find_objects(const Session& session, Attributes filter) {
-  const std::optional<ObjectClass> known = class_in(filter);
+namespace {
+
+std::vector<Object> read_objects(const Session& session, const std::vector<CK_OBJECT_HANDLE>& handles,
+                                 std::optional<ObjectClass> known) {
   std::vector<Object> out;
-  for (const CK_OBJECT_HANDLE handle : session.find(std::move(filter))) {
+  for (const CK_OBJECT_HANDLE handle : handles) {
     try {
       out.push_back(read_object(session, handle, known));
     } catch (const Error& error) {
       // Another process may destroy an object between the find and the read.
       if (!is_rv(error, CKR_OBJECT_HANDLE_INVALID)) throw;
     }
+  }
+  return out;
+}
+
+}  // namespace
+
+std::vector<Object> find_objects(const Session& session, Attributes filter) {
+  const std::optional<ObjectClass> known = class_in(filter);
+  return read_objects(session, session.find(std::move(filter)), known);
+}
+
+std::optional<std::map<Bytes, std::vector<Object>>> all_objects(const Session& session, std::size_t most) {
+  const auto handles = session.find(std::move(Attributes().flag(CKA_TOKEN, true)));
+  if (handles.size() > most) return std::nullopt;
+  std::map<Bytes, std::vector<Object>> out;
+  for (Object& object : read_objects(session, handles, std::nullopt)) {
+    const Bytes id = object.id;
+    out[id].push_back(std::move(object));
   }
   return out;
 }
@@ -277,11 +298,8 @@ std::map<Bytes, std::vector<Object>> locate_objects(const Session& session, cons
     }
     return out;
   }
-  Attributes all;
-  all.flag(CKA_TOKEN, true);
-  for (Object& object : find_objects(session, std::move(all))) {
-    if (!object.id.empty() && wanted.contains(object.id)) out[object.id].push_back(std::move(object));
-  }
+  out = all_objects(session, std::numeric_limits<std::size_t>::max()).value();
+  std::erase_if(out, [&](const auto& entry) { return entry.first.empty() || !wanted.contains(entry.first); });
   return out;
 }
 

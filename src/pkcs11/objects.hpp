@@ -8,6 +8,8 @@ namespace kmtool::pkcs11 {
 Object read_object(const Session& session, CK_OBJECT_HANDLE handle, std::optional<ObjectClass> known = std::nullopt);
 /// All that match, read; a CKA_CLASS in the filter keeps the reading short.
 std::vector<Object> find_objects(const Session& session, Attributes filter);
+/// All token objects, by CKA_ID, with one find; nullopt where the token has more than `most` (then none was read).
+std::optional<std::map<Bytes, std::vector<Object>>> all_objects(const Session& session, std::size_t most);
 std::map<Bytes, std::vector<Object>> locate_objects(const Session& session, const Profile& profile,
                                                     const std::vector<Bytes>& ids);
 crypto::PublicKey public_key_of(const Object& object);

@@ -21,6 +21,7 @@ struct Token::Impl {
   bool logged_in = false;
   Session session;
   Profile profile;
+  std::optional<std::map<Bytes, std::vector<Object>>> remembered;  ///< every object of the token, by CKA_ID
 };
 
 Token::Token(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -97,7 +98,20 @@ Bytes Token::random(std::size_t n) { return impl_->session.random(n); }
 
 // -- finding --------------------------------------------------------------------------------------------------------
 
+bool Token::remember_objects(std::size_t most) {
+  impl_->remembered = all_objects(impl_->session, most);
+  return impl_->remembered.has_value();
+}
+
 std::map<Bytes, std::vector<Object>> Token::locate(const std::vector<Bytes>& ids) {
+  if (impl_->remembered) {
+    std::map<Bytes, std::vector<Object>> out;
+    for (const Bytes& id : ids) {
+      const auto found = impl_->remembered->find(id);
+      if (!id.empty() && found != impl_->remembered->end()) out.insert(*found);
+    }
+    return out;
+  }
   return locate_objects(impl_->session, impl_->profile, ids);
 }
 
@@ -131,6 +145,7 @@ std::vector<FreshObject> Token::generate(Role role, KeyType type, const std::str
 }
 
 Object Token::persist(const FreshObject& fresh, bool extractable) {
+  impl_->remembered.reset();
   const bool pair = class_of(fresh.spec.type) == KeyClass::pair;
   if (!impl_->profile.copies || (pair && !impl_->profile.private_pairs_copy)) {
     throw Error::unavailable("this token cannot copy a session key to itself",
@@ -141,6 +156,7 @@ Object Token::persist(const FreshObject& fresh, bool extractable) {
 
 std::vector<Object> Token::generate_on_token(Role role, KeyType type, const std::string& label, const Bytes& id,
                                              bool extractable) {
+  impl_->remembered.reset();
   return generate_key_on_token(impl_->session, impl_->profile,
                                {role, require_type(role, type), Part::value, label, id, extractable});
 }
@@ -149,13 +165,24 @@ std::vector<std::string> Token::differences(const Object& object, const ObjectSp
   return object_differences(object, spec, imported, impl_->profile);
 }
 
-void Token::destroy(Handle handle) { impl_->session.destroy(handle.value); }
+void Token::destroy(Handle handle) {
+  impl_->remembered.reset();
+  impl_->session.destroy(handle.value);
+}
 
 void Token::relabel(Handle handle, const std::string& label) {
+  if (impl_->remembered) {
+    for (auto& [id, objects] : *impl_->remembered) {
+      for (auto& object : objects) {
+        if (object.handle == handle) object.label = label;
+      }
+    }
+  }
   impl_->session.set_attributes(handle.value, std::move(Attributes().text(CKA_LABEL, label)));
 }
 
 Handle Token::create_anchor_object(const Bytes& id, const std::string& label) {
+  impl_->remembered.reset();
   return make_anchor(impl_->session, impl_->profile, id, label);
 }
 

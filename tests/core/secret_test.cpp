@@ -17,10 +17,17 @@ using namespace kmtool;
 
 static_assert(!std::is_copy_constructible_v<SecretBytes> && !std::is_copy_assignable_v<SecretBytes>);
 
-TEST_CASE("every OpenSSL allocation lies on the secure heap") {
+TEST_CASE("within a scope every OpenSSL allocation lies on the secure heap, and stays there") {
   install_secret_heap();  // a second time: harmless
   REQUIRE(CRYPTO_secure_malloc_initialized() == 1);
-  void* plain = OPENSSL_malloc(100);
+  void* outside = OPENSSL_malloc(100);
+  CHECK(CRYPTO_secure_allocated(outside) == 0);
+  OPENSSL_free(outside);
+  void* plain = nullptr;
+  {
+    const LockedScope locked;
+    plain = OPENSSL_malloc(100);
+  }
   CHECK(CRYPTO_secure_allocated(plain) == 1);
   std::memset(plain, 7, 100);
   plain = OPENSSL_realloc(plain, 1000);
@@ -29,6 +36,7 @@ TEST_CASE("every OpenSSL allocation lies on the secure heap") {
   plain = OPENSSL_realloc(plain, 10);
   CHECK(static_cast<unsigned char*>(plain)[9] == 7);
   CHECK(OPENSSL_realloc(plain, 0) == nullptr);
+  const LockedScope locked;
   EVP_MD_CTX* context = EVP_MD_CTX_new();
   CHECK(CRYPTO_secure_allocated(context) == 1);
   EVP_MD_CTX_free(context);
@@ -37,6 +45,7 @@ TEST_CASE("every OpenSSL allocation lies on the secure heap") {
 }
 
 TEST_CASE("a full heap falls back and recovers") {
+  const LockedScope locked;
   const std::size_t before = CRYPTO_secure_used();
   std::vector<void*> blocks;
   bool fell_back = false;

@@ -6,11 +6,25 @@
 
 namespace kmtool {
 
-/// Makes OpenSSL's secure heap (locked, guard pages, left out of core dumps, cleansed on free) and routes *every* OpenSSL
-/// allocation into it, so that the PIN copy libp11 keeps until logout and a software token's key buffers lie there too.
+/// Makes OpenSSL's secure heap (locked, guard pages, left out of core dumps, cleansed on free) for SecretBytes and for what
+/// OpenSSL allocates within a LockedScope. Every other OpenSSL allocation lies on the plain heap and is cleansed when it is freed.
 /// Must be called before any other OpenSSL call. Returns false where the heap could not be locked (RLIMIT_MEMLOCK) —
 /// it is then still excluded from dumps — or could not be made at all. Idempotent.
 bool install_secret_heap();
+
+/// While one lives, what OpenSSL allocates on this thread lies on the secure heap, and stays there when it is resized: the copy
+/// of the PIN that libp11 keeps until logout, and a software token's buffers while it derives its key. (All of OpenSSL's
+/// memory could lie there always; its allocator is slow enough to be a tenth of a command's time.)
+class LockedScope {
+ public:
+  explicit LockedScope(bool on = true) noexcept;
+  LockedScope(const LockedScope&) = delete;
+  LockedScope& operator=(const LockedScope&) = delete;
+  ~LockedScope();
+
+ private:
+  bool on_;
+};
 
 /// No core dump (RLIMIT_CORE 0) and no ptrace by other processes of the user (PR_SET_DUMPABLE 0). The environment
 /// KMTOOL_TEST_ALLOW_DUMP=1 leaves both alone; it exists for the test that searches a dump for secrets.

@@ -28,6 +28,7 @@ struct Options {
   Clock clock = system_clock();
   Progress progress;
   StopToken* stop = nullptr;
+  bool many_objects = false;  ///< the command will touch most keys: the token's objects are read in one pass
   bool any_policy = false;   ///< policy accept and doctor: also under a policy that is not accepted yet
   bool skip_anchor = false;  ///< doctor --accept-rollback alone
   std::chrono::milliseconds lock_wait{600000};

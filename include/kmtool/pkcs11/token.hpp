@@ -128,6 +128,9 @@ class Token {
   // -- finding ------------------------------------------------------------------------------------------------------
   /// All token objects with one of these CKA_IDs, read. A few ids: one find per id; many: one find for all objects.
   std::map<Bytes, std::vector<Object>> locate(const std::vector<Bytes>& ids);
+  /// Reads every object of the token with one find, and answers locate() from that until something is made or destroyed through
+  /// this Token. For commands that meet many objects, and tokens that have few. False where there are more than `most`.
+  bool remember_objects(std::size_t most);
   std::vector<Object> find_by_id(const Bytes& id);
   std::vector<Object> find_by_label(const std::string& label);
   /// Every object on the token that this session sees (one find, one read per object). Session objects are left out.
