@@ -134,7 +134,7 @@ op::Outcome make_plain(op::Context& context, const GenRequest& request, std::vec
 }
 
 op::Outcome make_with_backup(op::Context& context, const GenRequest& request, std::vector<op::VersionRecord>& versions,
-                             op::BundleOut& out, AtomicFile& file, op::BundleRecord& bundle) {
+                             op::BundleOut& out, AtomicFile& file, const op::PlannedFile& plan_file, op::BundleRecord& bundle) {
   auto& token = context.token();
   std::vector<std::vector<pkcs11::FreshObject>> fresh;
   for (auto& version : versions) {
@@ -157,6 +157,7 @@ op::Outcome make_with_backup(op::Context& context, const GenRequest& request, st
     outcome.changes.push_back(versions[i].change());
   }
   file.commit();
+  for (auto& change : op::replaced_changes(context, plan_file)) outcome.changes.push_back(std::move(change));
   for (auto& change : bundle.changes()) outcome.changes.push_back(std::move(change));
   return outcome;
 }
@@ -191,7 +192,7 @@ GenResult generate_with_backup(op::Context& context, const GenRequest& request, 
   const auto algorithm = op::common_algorithm(context.token(), versions);
   auto keks = op::keks_on_token(context, kek_versions, context.objects_of(kek_versions));
   const auto id = op::new_bundle_id(context);
-  plan.files.push_back({target.string(), op::temporary_for(context, target).string(), id});
+  plan.files.push_back({target.string(), op::temporary_for(context, target).string(), id, op::catalogued_at(context, target), {}});
   for (const auto& version : versions) {
     plan.finish.push_back(key_of(request, version).change());
     plan.finish.push_back(version.change());
@@ -201,7 +202,7 @@ GenResult generate_with_backup(op::Context& context, const GenRequest& request, 
     AtomicFile file(target, context.options.overwrite, plan.files[0].temporary_path);
     op::BundleOut out(context, file, std::move(keks), id, versions.size(), waivers, algorithm);
     op::BundleRecord bundle;
-    auto outcome = make_with_backup(context, request, versions, out, file, bundle);
+    auto outcome = make_with_backup(context, request, versions, out, file, plan.files[0], bundle);
     result.bundle = std::move(bundle);
     return outcome;
   });

@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <set>
 
 #include "kmtool/core/encoding.hpp"
@@ -25,9 +26,17 @@ std::vector<VersionRecord> resolve_keks(const Context& context, const std::vecto
   return result;
 }
 
+std::vector<std::string> differences_of(Context& context, const VersionRecord& version, Part part, const pkcs11::Object& object) {
+  const pkcs11::ObjectSpec spec{version.role, version.type, part, version.object_label(), version.id, version.extractable};
+  auto differences = context.token().differences(object, spec, version.origin != "generated");
+  std::erase_if(differences, [&](const std::string& what) {
+    return std::find(version.flaws.begin(), version.flaws.end(), what) != version.flaws.end();  // an adopted key's, known from the start
+  });
+  return differences;
+}
+
 void require_as_recorded(Context& context, const VersionRecord& version, Part part, const pkcs11::Object& object) {
-  const pkcs11::ObjectSpec spec{version.role, version.type, part, version.label(), version.id, version.extractable};
-  const auto differences = context.token().differences(object, spec, version.origin != "generated");
+  const auto differences = differences_of(context, version, part, object);
   if (differences.empty()) return;
   throw Error::tampered("the token's " + std::string(to_text(part)) + " object of " + version.label() +
                             " is not what the catalog records: " + join(differences, ", "),

@@ -1,3 +1,6 @@
+#include <fmt/format.h>
+
+#include <algorithm>
 #include <set>
 
 #include "kmtool/core/text.hpp"
@@ -52,6 +55,46 @@ std::vector<SignerRecord> Context::signers() const {
 std::vector<TrustRecord> Context::trusted() const { return records<TrustRecord>(*state_, "trust"); }
 std::vector<BundleRecord> Context::bundles() const { return records<BundleRecord>(*state_, "bundle"); }
 
+
+std::vector<std::string> Context::bundle_keys(const std::string& bundle) const {
+  std::vector<std::string> labels;
+  for (std::size_t i = 0;; ++i) {
+    const auto part = row(*state_, "bundle-part", fmt::format("{}/{:06}", bundle, i));
+    if (!part) return labels;
+    for (const auto& label : part->json()) labels.push_back(label.get<std::string>());
+  }
+}
+
+std::vector<BundleRecord> Context::bundles_of(const VersionRecord& version) const {
+  std::vector<BundleRecord> found;
+  for (auto& bundle : bundles()) {
+    const auto& labels = version.role == Role::kek ? bundle.keks : bundle_keys(bundle.id);
+    if (std::find(labels.begin(), labels.end(), version.label()) != labels.end()) found.push_back(std::move(bundle));
+  }
+  return found;
+}
+
+std::string catalogued_at(const Context& context, const std::filesystem::path& path) {
+  for (const auto& bundle : context.bundles()) {
+    if (bundle.path == path.string() && bundle.kept_for.empty()) return bundle.id;
+  }
+  return {};
+}
+
+std::size_t destroy_objects(Context& context, const VersionRecord& version) {
+  std::size_t count = 0;
+  for (const auto& object : context.token().find_by_id(version.id)) {
+    if (object.object_class == pkcs11::ObjectClass::certificate || object.label != version.object_label()) continue;
+    context.token().destroy(object.handle);
+    ++count;
+  }
+  for (const auto& object : context.token().find_by_id(version.id)) {
+    if (object.object_class == pkcs11::ObjectClass::certificate || object.label != version.object_label()) continue;
+    throw Error::unavailable("the token still shows an object of " + version.label() + " after destroying it", "look at it with kmtool doctor");
+  }
+  return count;
+}
+
 VersionRecord Context::resolve(const std::string& reference) const {
   const auto ref = KeyRef::parse(reference);
   const auto key = find_key(ref.name);
@@ -89,7 +132,7 @@ std::map<Part, pkcs11::Object> parts_among(const VersionRecord& version, const s
   std::map<Part, pkcs11::Object> found;
   for (const auto& object : objects) {
     if (object.object_class == pkcs11::ObjectClass::certificate || object.object_class == pkcs11::ObjectClass::data) continue;
-    if (object.label != version.label()) {
+    if (object.label != version.object_label()) {
       throw Error::tampered("an object on the token carries the id of " + version.label() + " but another label",
                             "it was not made by kmtool; look at it with kmtool doctor");
     }

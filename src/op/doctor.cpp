@@ -4,6 +4,7 @@
 
 #include "kmtool/core/text.hpp"
 #include "kmtool/op/admin.hpp"
+#include "kmtool/op/bundle_out.hpp"
 #include "op/state.hpp"
 
 namespace kmtool::op {
@@ -49,8 +50,7 @@ void check_objects(Context& context, std::vector<Check>& checks) {
     for (const auto& object : objects) {
       std::string nearest_difference = "unknown object";
       for (const Part part : parts_of(version.role)) {
-        const pkcs11::ObjectSpec spec{version.role, version.type, part, version.label(), version.id, version.extractable};
-        const auto differences = context.token().differences(object, spec, version.origin != "generated");
+        const auto differences = differences_of(context, version, part, object);
         nearest_difference = differences.empty() ? "" : join(differences, ", ");
         if (differences.empty()) break;
       }

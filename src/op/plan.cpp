@@ -41,8 +41,13 @@ Json main_row(const Plan& plan) {
   row["target"] = plan.target;
   row["files"] = Json::array();
   for (const auto& file : plan.files) {
-    row["files"].push_back({{"final", file.final_path}, {"temporary", file.temporary_path}, {"bundle", file.bundle}});
+    Json json{{"final", file.final_path}, {"temporary", file.temporary_path}, {"bundle", file.bundle}};
+    json["replaces"] = file.replaces;
+    json["kept"] = file.kept_path;
+    row["files"].push_back(std::move(json));
   }
+  row["each_alone"] = plan.each_alone;
+  row["destroys"] = plan.destroys;
   row["nameless"] = Json::object();
   for (const auto& [fingerprint, count] : plan.nameless) row["nameless"][fingerprint] = count;
   return row;
@@ -101,8 +106,11 @@ Plan Plan::from_rows(const std::vector<Json>& rows) {
         plan.target = row.at("target").get<std::string>();
         for (const auto& file : row.at("files")) {
           plan.files.push_back({file.at("final").get<std::string>(), file.at("temporary").get<std::string>(),
-                                file.at("bundle").get<std::string>()});
+                                file.at("bundle").get<std::string>(), file.at("replaces").get<std::string>(),
+                                file.at("kept").get<std::string>()});
         }
+        plan.each_alone = row.at("each_alone").get<bool>();
+        plan.destroys = row.at("destroys").get<std::vector<std::string>>();
         for (const auto& [fingerprint, count] : row.at("nameless").items()) plan.nameless[fingerprint] = count.get<std::size_t>();
       }
     }

@@ -82,7 +82,9 @@ KeyRecord KeyRecord::from(const journal::Item& item) {
 std::string VersionRecord::label() const { return label_of(name, version); }
 
 policy::KeyFacts VersionRecord::facts() const {
-  return {label(), role, type, strength_of(type), state, extractable, expires};
+  auto end = expires;
+  if (deactivate_at && (!end || *deactivate_at < *end)) end = deactivate_at;
+  return {label(), role, type, strength_of(type), state, extractable, end};
 }
 
 journal::Change VersionRecord::change() const {
@@ -97,8 +99,13 @@ journal::Change VersionRecord::change() const {
   json["created"] = rfc3339(created);
   json["activated"] = time_or_null(activated);
   json["activate_at"] = time_or_null(activate_at);
+  json["deactivate_at"] = time_or_null(deactivate_at);
   json["expires"] = time_or_null(expires);
+  json["changed"] = time_or_null(changed);
+  json["reason"] = reason;
   json["token_serial"] = token_serial;
+  json["token_label"] = token_label;
+  json["flaws"] = flaws;
   json["public"] = public_spki ? Json(base64(*public_spki)) : Json(nullptr);
   json["waivers"] = Json::array();
   for (const auto& waiver : waivers) json["waivers"].push_back({{"rule", waiver.rule}, {"reason", waiver.reason}});
@@ -124,8 +131,13 @@ VersionRecord VersionRecord::from(const journal::Item& item) {
   version.created = read_time(reader, "created");
   version.activated = read_optional_time(reader, "activated");
   version.activate_at = read_optional_time(reader, "activate_at");
+  version.deactivate_at = read_optional_time(reader, "deactivate_at");
   version.expires = read_optional_time(reader, "expires");
+  version.changed = read_optional_time(reader, "changed");
+  version.reason = reader.text("reason");
   version.token_serial = reader.text("token_serial");
+  version.token_label = reader.text("token_label");
+  version.flaws = reader.texts("flaws");
   if (reader.optional_text("public")) version.public_spki = reader.base64("public");
   for (const auto& entry : reader.array("waivers")) {
     JsonReader waiver(entry, failing(item), "waivers");
@@ -146,12 +158,19 @@ std::vector<journal::Change> BundleRecord::changes() const {
   json["records"] = records;
   json["created"] = rfc3339(created);
   json["verified"] = time_or_null(verified);
+  json["kept_for"] = kept_for;
   std::vector<journal::Change> result{{"bundle", id, json}};
   for (std::size_t i = 0; i < keys.size(); i += keys_per_part) {
     Json part = Json::array();
     for (std::size_t k = i; k < std::min(i + keys_per_part, keys.size()); ++k) part.push_back(keys[k]);
     result.push_back({"bundle-part", fmt::format("{}/{:06}", id, i / keys_per_part), part});
   }
+  return result;
+}
+
+std::vector<journal::Change> BundleRecord::removal() const {
+  std::vector<journal::Change> result{{"bundle", id, std::nullopt}};
+  for (std::size_t i = 0; i < records; i += keys_per_part) result.push_back({"bundle-part", fmt::format("{}/{:06}", id, i / keys_per_part), std::nullopt});
   return result;
 }
 
@@ -168,6 +187,7 @@ BundleRecord BundleRecord::from(const journal::Item& item) {
   bundle.records = static_cast<std::uint64_t>(reader.integer("records", 0, big));
   bundle.created = read_time(reader, "created");
   bundle.verified = read_optional_time(reader, "verified");
+  bundle.kept_for = reader.text("kept_for");
   reader.finish();
   return bundle;
 }

@@ -1,9 +1,5 @@
-#include <fcntl.h>
-#include <unistd.h>
-
 #include <set>
 
-#include "kmtool/bundle/bundle.hpp"
 #include "kmtool/core/encoding.hpp"
 #include "kmtool/crypto/digest.hpp"
 #include "kmtool/domain/name.hpp"
@@ -27,26 +23,6 @@ std::string fingerprint(const pkcs11::Object& object) {
 bool is_key(const pkcs11::Object& object) {
   // A kill inside the token can leave an object of which not even the class was written.
   return object.object_class != pkcs11::ObjectClass::certificate && object.object_class != pkcs11::ObjectClass::data;
-}
-
-/// The id of the bundle that lies under this name; empty where there is none or it cannot be read.
-std::string bundle_at(const std::string& path) {
-  std::error_code error;
-  if (!std::filesystem::is_regular_file(path, error)) return {};
-  try {
-    LineReader reader(path, bundle::max_line);
-    return bundle::read_header(reader).id;
-  } catch (const Error&) {
-    return {};
-  }
-}
-
-void remove_file(const std::string& path, std::vector<std::string>& done) {
-  struct stat info {};
-  if (lstat(path.c_str(), &info) != 0 || !S_ISREG(info.st_mode)) return;
-  if (::unlink(path.c_str()) != 0) throw Error::from_errno("remove", path, errno);
-  fsync_path(std::filesystem::path(path).parent_path());
-  done.push_back("removed " + path);
 }
 
 /// Ids that the catalog knows: repair never touches an object that carries one.
@@ -116,6 +92,20 @@ bool keys_complete(Context& context, const Plan& plan, std::map<std::string, Byt
   return true;
 }
 
+/// The signed intent itself says, in the catalog, that these versions are destroyed: what is left of their objects goes.
+void finish_destroying(Context& context, const Plan& plan, std::vector<std::string>& done) {
+  for (const auto& label : plan.destroys) {
+    const auto ref = KeyRef::parse(label);
+    const auto version = context.find_version(ref.name, ref.version.value_or(0));
+    if (!version || version->state != State::destroyed) {
+      throw Error::tampered("an open intent would destroy " + label + ", which the catalog does not call destroyed",
+                            "the intent was planted or the journal is damaged; nothing was destroyed");
+    }
+    destroy_objects(context, *version);
+    done.push_back("finished destroying " + label);
+  }
+}
+
 void resolve_intent(Context& context, const std::string& id, const Plan& plan, std::uint64_t number, std::vector<std::string>& done) {
   journal::Draft draft;
   draft.phase = journal::Phase::outcome;
@@ -124,7 +114,13 @@ void resolve_intent(Context& context, const std::string& id, const Plan& plan, s
   draft.intent = number;
   draft.details["recovered"] = true;
   std::map<std::string, Bytes> spkis;
-  if (files_landed(plan) && keys_complete(context, plan, spkis)) {
+  if (!plan.destroys.empty()) {
+    draft.result = "done";
+    finish_destroying(context, plan, done);
+  } else if (plan.each_alone) {
+    draft.result = "done";
+    draft.changes = settle_files(context, plan, done);
+  } else if (files_landed(plan) && keys_complete(context, plan, spkis)) {
     draft.result = "done";
     draft.changes = plan.finish;
     for (auto& change : draft.changes) {
@@ -132,7 +128,7 @@ void resolve_intent(Context& context, const std::string& id, const Plan& plan, s
       if (change.kind == "version" && change.value && spki != spkis.end()) (*change.value)["public"] = base64(spki->second);
     }
     for (const auto& file : plan.files) {
-      for (auto& change : bundle_record_of(context, file.final_path).changes()) draft.changes.push_back(std::move(change));
+      for (auto& change : landed_changes(context, file)) draft.changes.push_back(std::move(change));
     }
     done.push_back("finished " + plan.command + " " + plan.target);
   } else {
@@ -159,12 +155,6 @@ void prove_log_signer(Context& context) {
 
 }  // namespace
 
-bool files_landed(const Plan& plan) {
-  return !plan.files.empty() && std::all_of(plan.files.begin(), plan.files.end(), [](const PlannedFile& file) {
-    return bundle_at(file.final_path) == file.bundle;
-  });
-}
-
 std::map<std::string, std::size_t> nameless_objects(Context& context) {
   std::map<std::string, std::size_t> found;
   for (const auto& object : context.token().scan()) {
@@ -175,10 +165,7 @@ std::map<std::string, std::size_t> nameless_objects(Context& context) {
 
 std::vector<std::string> undo(Context& context, const Plan& plan) {
   std::vector<std::string> done;
-  for (const auto& file : plan.files) {
-    remove_file(file.temporary_path, done);
-    if (bundle_at(file.final_path) == file.bundle) remove_file(file.final_path, done);
-  }
+  for (const auto& file : plan.files) clear_file(file, done);
   if (plan.keys.empty()) return done;
   destroy_planned(context, plan, done);
   destroy_new_nameless(context, plan, done);
@@ -214,26 +201,6 @@ std::vector<std::string> recover(Context& context) {
   }
   for (const auto& [id, intent] : open) resolve_intent(context, id, Plan::from_rows(intent.second), intent.first, done);
   return done;
-}
-
-BundleRecord bundle_record_of(Context& context, const std::string& path) {
-  LineReader reader(path, bundle::max_line);
-  BundleRecord record;
-  const auto summary = bundle::read(reader, [&](const bundle::Record& key, std::size_t) {
-    record.keys.push_back(label_of(key.name, key.version));
-  });
-  if (!bundle::signature_by(summary, context.document_key(), path)) {
-    throw Error::tampered(path + " is not signed by this home", "it is not what the journal's open intent was writing");
-  }
-  record.id = summary.header.id;
-  record.kind = summary.header.kind;
-  record.path = path;
-  record.host = context.state().actor.host;
-  record.digest = summary.file_digest;
-  for (const auto& recipient : summary.header.recipients) record.keks.push_back(recipient.kek);
-  record.records = summary.header.records;
-  record.created = summary.header.created;
-  return record;
 }
 
 }  // namespace kmtool::op

@@ -1,5 +1,6 @@
 #include "kmtool/core/encoding.hpp"
 #include "kmtool/crypto/digest.hpp"
+#include "kmtool/domain/name.hpp"
 #include "op/state.hpp"
 
 namespace kmtool::op {
@@ -82,6 +83,16 @@ journal::Draft draft_of(const Plan& plan, journal::Phase phase) {
   return draft;
 }
 
+/// True while every object that was to be destroyed still stands.
+bool untouched(Context& context, const Plan& plan) {
+  for (const auto& label : plan.destroys) {
+    const auto ref = KeyRef::parse(label);
+    const auto version = context.find_version(ref.name, ref.version.value_or(0));
+    if (!version || context.token().find_by_id(version->id).size() < parts_of(version->role).size()) return false;
+  }
+  return true;
+}
+
 }  // namespace
 
 Outcome Context::run(const Plan& wanted, const std::function<Outcome()>& act) {
@@ -92,6 +103,7 @@ Outcome Context::run(const Plan& wanted, const std::function<Outcome()>& act) {
   intent.details = plan.details;
   intent.changes = plan.to_changes(id);
   const std::size_t rows = intent.changes.size();
+  for (const auto& change : plan.begin) intent.changes.push_back(change);
   intent.changes.push_back(open_intents({{id, rows}}));
   const auto started = std::filesystem::file_time_type::clock::now() - std::chrono::seconds(2);
   const auto number = append(*this, std::move(intent));
@@ -112,12 +124,17 @@ Outcome Context::run(const Plan& wanted, const std::function<Outcome()>& act) {
     close("done", outcome.details, outcome.changes);
     return outcome;
   } catch (const Error& error) {
-    if (files_landed(plan)) {  // whole and under its name: the next command records it as done, nothing is taken away again
+    if (!plan.destroys.empty() && !untouched(*this, plan)) {
+      throw Error(error.exit(), error.code(), error.message(), "the next command or kmtool doctor --repair finishes it");
+    }
+    if (!plan.each_alone && files_landed(plan)) {  // whole and under its name: the next command records it as done, nothing is taken away again
       throw Error(error.exit(), error.code(), error.message(), "the bundle was written; the next command or kmtool doctor --repair records it");
     }
     try {
-      undo(*this, plan);
-      close("failed", {{"code", error.code()}, {"message", error.message()}}, {});
+      std::vector<std::string> done;
+      auto changes = plan.each_alone ? settle_files(*this, plan, done) : plan.back;
+      if (!plan.each_alone) undo(*this, plan);
+      close("failed", {{"code", error.code()}, {"message", error.message()}}, std::move(changes));
     } catch (const std::exception&) {
       throw Error(error.exit(), error.code(), error.message(),
                   (error.hint().empty() ? "" : error.hint() + "; ") +

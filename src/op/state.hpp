@@ -41,6 +41,12 @@ void require_accepted_policy(Context& context);
 std::vector<std::string> undo(Context& context, const Plan& plan);
 /// True when every planned bundle (and there is one) lies under its final name.
 bool files_landed(const Plan& plan);
+/// Removes what an unfinished file left: its temporary, the file itself where it replaces nothing, the second name of a kept one.
+void clear_file(const PlannedFile& file, std::vector<std::string>& done);
+/// Catalog rows of a file that landed: its own, and those of the bundle it replaced.
+std::vector<journal::Change> landed_changes(Context& context, const PlannedFile& file);
+/// Records the files that landed and clears the others (plans whose files stand alone).
+std::vector<journal::Change> settle_files(Context& context, const Plan& plan, std::vector<std::string>& done);
 /// Objects without label and id, counted by fingerprint.
 std::map<std::string, std::size_t> nameless_objects(Context& context);
 /// The catalog row of a bundle that lies at `path`, signature checked against the document signer.

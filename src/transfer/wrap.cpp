@@ -97,7 +97,7 @@ WrapResult wrap(op::Context& context, const WrapRequest& request) {
   plan.command = "wrap";
   plan.target = keys.size() == 1 ? keys.front().label() : fmt::format("{} keys", keys.size());
   const auto id = op::new_bundle_id(context);
-  plan.files.push_back({target.string(), op::temporary_for(context, target).string(), id});
+  plan.files.push_back({target.string(), op::temporary_for(context, target).string(), id, op::catalogued_at(context, target), {}});
   plan.details = {{"bundle", id}, {"out", target.string()}, {"keks", result.bundle.keks}, {"records", keys.size()}};
   plan.details["waivers"] = Json::array();
   for (const auto& waiver : waivers) plan.details["waivers"].push_back({{"rule", waiver.rule}, {"reason", waiver.reason}});
@@ -112,7 +112,9 @@ WrapResult wrap(op::Context& context, const WrapRequest& request) {
     }
     result.bundle = out.finish();
     file.commit();
-    return op::Outcome{result.bundle.changes(), {{"bundle", id}, {"digest", result.bundle.digest}}};
+    auto changes = op::replaced_changes(context, plan.files[0]);
+    for (auto& change : result.bundle.changes()) changes.push_back(std::move(change));
+    return op::Outcome{std::move(changes), {{"bundle", id}, {"digest", result.bundle.digest}}};
   });
   return result;
 }

@@ -41,6 +41,8 @@ class BundleOut {
 /// One algorithm that the token can use for every one of these types (KWP where it has it, else KW); throws unavailable (69)
 /// before anything is begun, naming the key that cannot be wrapped and why.
 WrapAlgorithm common_algorithm(const pkcs11::Token& token, const std::vector<VersionRecord>& keys);
+/// Where an object's attributes are not what role and catalog say; an adopted key's known flaws are not named again.
+std::vector<std::string> differences_of(Context& context, const VersionRecord& version, Part part, const pkcs11::Object& object);
 /// Throws damaged (65) when an object's attributes are not what role and catalog say.
 void require_as_recorded(Context& context, const VersionRecord& version, Part part, const pkcs11::Object& object);
 /// The object of a version that is wrapped: the value, or the private half.

@@ -72,6 +72,10 @@ class Context {
   [[nodiscard]] std::vector<SignerRecord> signers() const;
   [[nodiscard]] std::vector<TrustRecord> trusted() const;
   [[nodiscard]] std::vector<BundleRecord> bundles() const;
+  /// Labels of the keys in a bundle.
+  [[nodiscard]] std::vector<std::string> bundle_keys(const std::string& bundle) const;
+  /// For a KEK the bundles that need it, for another key those that hold it.
+  [[nodiscard]] std::vector<BundleRecord> bundles_of(const VersionRecord& version) const;
   /// `name` → active version, `name@v` → that one. Throws missing (66) with a suggestion.
   [[nodiscard]] VersionRecord resolve(const std::string& reference) const;
   [[nodiscard]] SignerRecord active_signer(const std::string& use) const;
@@ -116,6 +120,14 @@ auto recorded(const Options& options, Need need, const std::string& command, con
     throw;
   }
 }
+
+/// Destroys the token objects that carry a version's id and label; how many there were. Afterwards none may be left: throws
+/// unavailable (69).
+std::size_t destroy_objects(Context& context, const VersionRecord& version);
+/// What becomes of the row of the bundle that a planned file replaces: gone, or kept under its new path.
+std::vector<journal::Change> replaced_changes(Context& context, const PlannedFile& file);
+/// The id of the catalogued bundle under this path (on this host); empty where there is none.
+std::string catalogued_at(const Context& context, const std::filesystem::path& path);
 
 /// Finishes or undoes every open intent; returns what was done, one line each. Called by Context::open(mutation) too.
 std::vector<std::string> recover(Context& context);

@@ -22,7 +22,9 @@ struct PlannedKey {
 /// A bundle that will be written.
 struct PlannedFile {
   std::string final_path, temporary_path;
-  std::string bundle;  ///< its id: tells our file from another under the same name
+  std::string bundle;     ///< its id: tells our file from another under the same name
+  std::string replaces;   ///< id of the bundle that lies under this name until then; empty: none
+  std::string kept_path;  ///< where that one is kept; empty: it is gone when the new one lands
 };
 
 /// What an intent says before the token acts: enough to finish or undo after a crash at any point.
@@ -31,6 +33,10 @@ struct Plan {
   std::vector<PlannedKey> keys;
   std::vector<PlannedFile> files;
   std::vector<journal::Change> finish;         ///< catalog rows to set when the files turn out to have landed
+  bool each_alone = false;                     ///< files stand for themselves: some may have landed and others not (re-wrapping)
+  std::vector<std::string> destroys;           ///< versions whose objects will go; `begin` says that they are destroyed
+  std::vector<journal::Change> begin;          ///< rows that hold from the intent on
+  std::vector<journal::Change> back;           ///< rows that take `begin` back when nothing was destroyed; not kept in the intent
   std::map<std::string, std::size_t> nameless; ///< objects without label and id that were there before, by fingerprint; run() fills it
   Json details = Json::object();
 

@@ -36,16 +36,23 @@ struct VersionRecord {  ///< kind `version`, id = `name@v`
   KeyType type = KeyType::aes256;
   State state = State::active;
   bool extractable = false;
-  std::string origin;  ///< `generated`, `unwrapped`
+  std::string origin;  ///< `generated`, `unwrapped`, `adopted`
   bool backed_up = false;
   UnixTime created = 0;
   std::optional<UnixTime> activated, activate_at;
-  std::optional<UnixTime> expires;  ///< end of the originator period
+  std::optional<UnixTime> deactivate_at;  ///< end of the overlap after a rotation
+  std::optional<UnixTime> expires;        ///< end of the originator period
+  std::optional<UnixTime> changed;        ///< the last change of state
+  std::string reason;                     ///< and why
   std::string token_serial;
+  std::string token_label;                ///< CKA_LABEL where it is not label(): adopted keys keep theirs
+  std::vector<std::string> flaws;         ///< what was wrong with an adopted key: differences from its role
   std::optional<Bytes> public_spki;
   std::vector<policy::Waiver> waivers;
 
   [[nodiscard]] std::string label() const;
+  /// What the token calls it.
+  [[nodiscard]] std::string object_label() const { return token_label.empty() ? label() : token_label; }
   [[nodiscard]] policy::KeyFacts facts() const;
   [[nodiscard]] journal::Change change() const;
   static VersionRecord from(const journal::Item& item);
@@ -57,9 +64,13 @@ struct BundleRecord {  ///< kind `bundle`, id = bundle id; the keys in it lie in
   std::uint64_t records = 0;
   UnixTime created = 0;
   std::optional<UnixTime> verified;
-  std::vector<std::string> keys;  ///< labels
+  std::string kept_for;           ///< id of the bundle that replaced this one, which is kept beside it; empty: current
+  std::vector<std::string> keys;  ///< labels; read with Context::bundle_keys()
 
+  /// The rows; those of the keys only where `keys` is filled.
   [[nodiscard]] std::vector<journal::Change> changes() const;
+  /// The rows' removal.
+  [[nodiscard]] std::vector<journal::Change> removal() const;
   static BundleRecord from(const journal::Item& item);
 };
 

@@ -1,0 +1,66 @@
+#include "kmtool/keys/state.hpp"
+
+#include "common.hpp"
+
+namespace kmtool::cmd {
+
+namespace {
+
+struct StateOptions {
+  std::string key, verb, reason;
+};
+
+/// Destroying is asked about, with everything that would be lost in sight.
+void confirm_destruction(Globals& globals, const op::Context& context, const std::string& reference) {
+  const auto version = context.resolve(reference);
+  if (version.state == State::destroyed) return;
+  for (const auto& loss : keys::losses(context, version)) warn(globals, loss);
+  if (globals.dry_run || confirm(globals, "destroy " + version.label() + "? its objects on the token cannot be brought back"))
+    return;
+  throw Error(ExitCode::no, "declined", "nothing was destroyed", "");
+}
+
+void print(Globals& globals, const op::Context& context, const keys::StateResult& result) {
+  if (json_wanted(globals)) {
+    Json json{{"keys", keys_json(context, {result.version})}, {"affected", Json::array()}};
+    if (result.replaced) json["keys"].push_back(keys::to_json(context, *result.replaced));
+    for (const auto& bundle : result.affected)
+      json["affected"].push_back({{"id", bundle.id}, {"path", bundle.path}, {"records", bundle.records}});
+    globals.out.json(json);
+    return;
+  }
+  globals.out.line(result.version.label() + " is " + std::string(to_text(result.version.state)));
+  if (result.replaced) globals.out.line(result.replaced->label() + " is " + std::string(to_text(result.replaced->state)));
+  for (const auto& bundle : result.affected)
+    globals.out.line("affected: " + bundle.path + " (" + std::to_string(bundle.records) + " records)");
+}
+
+int run(Globals& globals, const StateOptions& o) {
+  const auto transition = keys::transition_from(o.verb);
+  if (!transition)
+    throw Error::usage("unknown change of state " + o.verb, "activate, suspend, resume, deactivate, compromise or destroy");
+  if (*transition == keys::Transition::destroy) {
+    const auto reader = op::Context::open(options_of(globals), op::Need::reader);
+    confirm_destruction(globals, reader, o.key);  // before the lock is taken: a person may think about it
+  }
+  return op::recorded(options_of(globals), op::Need::mutation, "state " + o.verb, o.key, [&](op::Context& context) {
+    print(globals, context, keys::change_state(context, {o.key, *transition, o.reason}));
+    say_dry_run(globals);
+    return 0;
+  });
+}
+
+}  // namespace
+
+void add_state(CLI::App& app, Globals& globals, Action& action) {
+  auto* sub = app.add_subcommand("state", "change the state of a key version (SP 800-57)");
+  auto o = std::make_shared<StateOptions>();
+  sub->add_option("key", o->key, "NAME (the active version) or NAME@VERSION")->required()->type_name("KEY");
+  sub->add_option("change", o->verb, "activate, suspend, resume, deactivate, compromise or destroy")
+      ->required()
+      ->type_name("CHANGE");
+  sub->add_option("--reason", o->reason, "why, for the journal")->required()->type_name("TEXT");
+  sub->callback([&globals, &action, o] { action = [&globals, o] { return run(globals, *o); }; });
+}
+
+}  // namespace kmtool::cmd

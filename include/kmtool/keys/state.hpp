@@ -1,0 +1,36 @@
+#pragma once
+#include <string>
+#include <vector>
+
+#include "kmtool/op/context.hpp"
+
+namespace kmtool::keys {
+
+/// The verbs of `state`, one a kind of transition (SP 800-57 part 1 r5, 7).
+enum class Transition { activate, suspend, resume, deactivate, compromise, destroy };
+std::optional<Transition> transition_from(std::string_view text);
+
+struct StateRequest {
+  std::string key;  ///< reference
+  Transition transition = Transition::deactivate;
+  std::string reason;
+};
+struct StateResult {
+  op::VersionRecord version;                  ///< as it is now
+  std::optional<op::VersionRecord> replaced;  ///< activate: the version that was active until now
+  std::vector<op::BundleRecord> affected;     ///< compromise: the bundles that hold it, or need it (KEK)
+};
+
+/// What would be lost with the objects of this version: one text each; empty when every bundle that needs it can be opened
+/// otherwise and it is itself in a bundle.
+std::vector<std::string> losses(const op::Context& context, const op::VersionRecord& version);
+
+/// Makes one transition, recorded with time and reason. Activating a version deactivates the one that was active. Destroying
+/// removes the token's objects (SP 800-57 part 1 r5, 8.3.4). Throws refused (77) for a transition that is not legal.
+StateResult change_state(op::Context& context, const StateRequest& request);
+
+/// The rows of one transition, for operations that make it among other things. `when` is the journal's time.
+std::vector<journal::Change> transition_changes(op::KeyRecord& key, op::VersionRecord& version, State to, UnixTime when,
+                                                const std::string& reason);
+
+}  // namespace kmtool::keys

@@ -1,0 +1,182 @@
+#include "kmtool/keys/state.hpp"
+
+#include <algorithm>
+
+#include "kmtool/core/text.hpp"
+#include "kmtool/domain/name.hpp"
+
+namespace kmtool::keys {
+
+namespace {
+
+struct Verb {
+  Transition transition;
+  std::string_view word, done;
+  State to;
+};
+constexpr Verb verbs[] = {{Transition::activate, "activate", "activated", State::active},
+                          {Transition::suspend, "suspend", "suspended", State::suspended},
+                          {Transition::resume, "resume", "resumed", State::active},
+                          {Transition::deactivate, "deactivate", "deactivated", State::deactivated},
+                          {Transition::compromise, "compromise", "called compromised", State::compromised},
+                          {Transition::destroy, "destroy", "destroyed again", State::destroyed}};
+
+const Verb& verb_of(Transition transition) {
+  for (const auto& verb : verbs) {
+    if (verb.transition == transition) return verb;
+  }
+  throw Error::internal("no such transition");
+}
+
+constexpr std::size_t longest_reason = 500;
+
+void require_reason(const std::string& reason) {
+  if (reason.empty()) throw Error::usage("--reason is empty", "say in one line why; it stands in the journal");
+  if (reason.size() > longest_reason || !is_utf8(reason) || printable(reason) != reason) {
+    throw Error::usage("--reason is one line of plain text, at most 500 bytes");
+  }
+}
+
+/// `activate` and `resume` lead to the same state, but not from the same.
+void require_legal(const op::VersionRecord& version, Transition transition) {
+  const auto& verb = verb_of(transition);
+  const State from = version.state;
+  const bool fits = transition_allowed(from, verb.to) && (transition != Transition::activate || from == State::pre_activation) &&
+                    (transition != Transition::resume || from == State::suspended);
+  if (fits) return;
+  std::vector<std::string> legal;
+  for (const auto& other : verbs) {
+    const bool can = transition_allowed(from, other.to) &&
+                     (other.transition != Transition::activate || from == State::pre_activation) &&
+                     (other.transition != Transition::resume || from == State::suspended);
+    if (can) legal.emplace_back(other.word);
+  }
+  throw Error::refused("G-WORK",
+                       version.label() + " is " + std::string(to_text(from)) + ": it cannot be " + std::string(verb.done),
+                       legal.empty() ? "a destroyed key stays destroyed; make a new version with kmtool rotate " + version.name
+                                     : "what it can: " + join(legal, ", "));
+}
+
+void require_in_period(const op::VersionRecord& version, UnixTime now) {
+  if (!version.expires || *version.expires > now) return;
+  throw Error::refused(
+      "G-WORK", "the originator period of " + version.label() + " ended on " + rfc3339(*version.expires) + ": it stays as it is",
+      "make a new version with kmtool rotate " + version.name);
+}
+
+op::KeyRecord key_of(const op::Context& context, const op::VersionRecord& version) {
+  const auto key = context.find_key(version.name);
+  if (!key) throw Error::tampered("the catalog has " + version.label() + " without its key", "run kmtool doctor");
+  return *key;
+}
+
+StateResult destroy(op::Context& context, op::VersionRecord version, const std::string& reason) {
+  auto key = key_of(context, version);
+  op::Plan plan;
+  plan.command = "state destroy";
+  plan.target = version.label();
+  plan.destroys = {version.label()};
+  plan.back = {key.change(), version.change()};
+  plan.details = {{"reason", reason}};
+  plan.begin = transition_changes(key, version, State::destroyed, context.now(), reason);
+  std::size_t objects = 0;
+  context.run(plan, [&] {
+    objects = op::destroy_objects(context, version);
+    return op::Outcome{{}, {{"objects", objects}}};
+  });
+  return {std::move(version), std::nullopt, {}};
+}
+
+/// Another way into a bundle than this KEK: a recipient whose version is neither destroyed nor unknown here.
+bool opens_otherwise(const op::Context& context, const op::BundleRecord& bundle, const std::string& without) {
+  return std::any_of(bundle.keks.begin(), bundle.keks.end(), [&](const std::string& label) {
+    if (label == without) return false;
+    const auto ref = KeyRef::parse(label);
+    const auto kek = context.find_version(ref.name, ref.version.value_or(0));
+    return kek && kek->state != State::destroyed;
+  });
+}
+
+}  // namespace
+
+std::optional<Transition> transition_from(std::string_view text) {
+  for (const auto& verb : verbs) {
+    if (verb.word == text) return verb.transition;
+  }
+  return std::nullopt;
+}
+
+std::vector<journal::Change> transition_changes(op::KeyRecord& key, op::VersionRecord& version, State to, UnixTime when,
+                                                const std::string& reason) {
+  if (version.state == State::pre_activation && to == State::active) {
+    // The period counts from the activation that happens, not from the one that was planned.
+    if (version.expires && version.activate_at) version.expires = *version.expires + (when - *version.activate_at);
+    version.activated = when;
+    version.activate_at.reset();
+  }
+  version.state = to;
+  version.changed = when;
+  version.reason = reason;
+  if (to != State::active) version.deactivate_at.reset();
+  if (to == State::active) {
+    key.active = version.version;
+  } else if (key.active == version.version) {
+    key.active.reset();
+  }
+  return {key.change(), version.change()};
+}
+
+std::vector<std::string> losses(const op::Context& context, const op::VersionRecord& version) {
+  std::vector<std::string> found;
+  const auto bundles = context.bundles_of(version);
+  if (version.role == Role::kek) {
+    for (const auto& bundle : bundles) {
+      if (!opens_otherwise(context, bundle, version.label())) {
+        found.push_back(bundle.path + " (" + std::to_string(bundle.records) + (bundle.records == 1 ? " key" : " keys") +
+                        ") opens under no other kek");
+      }
+    }
+    return found;
+  }
+  const bool kept =
+      std::any_of(bundles.begin(), bundles.end(), [&](const auto& bundle) { return opens_otherwise(context, bundle, ""); });
+  if (!kept) found.push_back("no bundle holds " + version.label() + ": what it protects is lost for ever");
+  return found;
+}
+
+StateResult change_state(op::Context& context, const StateRequest& request) {
+  require_reason(request.reason);
+  auto version = context.resolve(request.key);
+  require_legal(version, request.transition);
+  const UnixTime now = context.now();
+  const auto& verb = verb_of(request.transition);
+  if (verb.to == State::active && version.state == State::suspended) require_in_period(version, now);
+  if (request.transition == Transition::destroy) {
+    if (context.options.dry_run) return {std::move(version), std::nullopt, {}};
+    return destroy(context, std::move(version), request.reason);
+  }
+  auto key = key_of(context, version);
+  StateResult result;
+  std::vector<journal::Change> changes;
+  if (verb.to == State::active && key.active && *key.active != version.version) {
+    auto before = context.resolve(label_of(key.name, *key.active));
+    if (request.transition == Transition::resume) {
+      throw Error::refused("G-WORK", before.label() + " is active: " + version.label() + " cannot be resumed beside it",
+                           "deactivate one of them: kmtool state " + before.label() + " deactivate --reason TEXT");
+    }
+    changes = transition_changes(key, before, State::deactivated, now, "succeeded by " + version.label());
+    result.replaced = std::move(before);
+  }
+  const std::string from(to_text(version.state));
+  for (auto& change : transition_changes(key, version, verb.to, now, request.reason)) changes.push_back(std::move(change));
+  if (verb.to == State::compromised) result.affected = context.bundles_of(version);
+  result.version = std::move(version);
+  if (context.options.dry_run) return result;
+  Json details{{"from", from}, {"to", to_text(verb.to)}, {"reason", request.reason}};
+  if (result.replaced) details["deactivated"] = result.replaced->label();
+  if (!result.affected.empty()) details["affected_bundles"] = result.affected.size();
+  context.note("state " + std::string(verb.word), result.version.label(), std::move(details), std::move(changes));
+  return result;
+}
+
+}  // namespace kmtool::keys
