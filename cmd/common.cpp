@@ -53,6 +53,12 @@ void say_dry_run(const Globals& globals) {
   if (globals.dry_run) note(globals, "dry run: nothing was changed");
 }
 
+void add_sessions(CLI::App* sub, int& sessions) {
+  sub->add_option("--sessions", sessions, "sessions in flight, 1 to 64 (default: the policy's); pays on networked HSMs")
+      ->type_name("N")
+      ->check(CLI::Range(1, 64));
+}
+
 std::int64_t parse_period(const std::string& text, const std::string& option) {
   const auto seconds = parse_duration(text);
   if (!seconds || text.back() == 'm') throw Error::usage(option + ": " + printable(text) + " is not a duration", "write 90d, 12h or 1y (= 365d); there are no months");

@@ -19,6 +19,8 @@ std::string day(const std::optional<UnixTime>& time);
 Role parse_role(const std::string& text);
 /// Says on standard error that nothing was done.
 void say_dry_run(const Globals& globals);
+/// --sessions N of long work.
+void add_sessions(CLI::App* sub, int& sessions);
 std::int64_t parse_period(const std::string& text, const std::string& option);
 UnixTime parse_time(const std::string& text, const std::string& option);
 

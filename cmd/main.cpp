@@ -173,7 +173,8 @@ void add_commands(CLI::App& app, Globals& globals, Action& action) {
   const std::vector<Group> groups{
       {"Setting up", {add_init, add_doctor, add_home, add_token, add_signer, add_policy}},
       {"Keys", {add_gen, add_list, add_show, add_state}},
-      {"Bundles", {add_wrap, add_verify, add_inspect, add_unwrap}},
+      {"Running", {add_rotate}},
+      {"Bundles", {add_wrap, add_verify, add_inspect, add_unwrap, add_bundles}},
       {"Shells", {add_completion}},
   };
   std::set<CLI::App*> known;

@@ -44,6 +44,7 @@ void add_unwrap(CLI::App& app, Globals& globals, Action& action) {
   sub->add_flag("--activate", o->request.activate, "for full use, while the originator period lasts");
   sub->add_flag("--check", o->request.check, "restore drill: open every record, compare with the token's key, keep nothing");
   sub->add_option("--signer", o->signer, "the public key that must have signed the bundle")->type_name("PEM");
+  add_sessions(sub, o->request.sessions);
   sub->callback([&globals, &action, o] { action = [&globals, o] { return run(globals, *o); }; });
 }
 

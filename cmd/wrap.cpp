@@ -54,6 +54,7 @@ void add_wrap(CLI::App& app, Globals& globals, Action& action) {
   sub->add_option("--role", o->role, "with --all: only keys of this role")->type_name("ROLE");
   repeatable(sub->add_option("--kek", o->request.keks, "the KEK; may be repeated: each can open the bundle")->required()->type_name("KEK"));
   sub->add_option("--out", o->out, "the bundle to write")->required()->type_name("FILE");
+  add_sessions(sub, o->request.sessions);
   sub->callback([&globals, &action, o] { action = [&globals, o] { return run(globals, *o); }; });
 }
 

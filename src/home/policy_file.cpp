@@ -53,6 +53,14 @@ policy::Policy parse_policy(const std::string& text, const std::string& name) {
     }
     roles.finish();
   }
+  if (const Json* after = reader.optional_any("destroy_after")) {
+    JsonReader roles(*after, fail, "destroy_after");
+    for (const Role role : all_roles()) {
+      const auto time = read_duration(roles, std::string(to_text(role)), -1, true);
+      if (time >= 0) policy.destroy_after[role] = time;
+    }
+    roles.finish();
+  }
   policy.require_hardware = reader.optional_boolean("require_hardware").value_or(policy.require_hardware);
   if (const auto validation = reader.optional_text("min_validation")) {
     if (*validation != "FIPS 140-2" && *validation != "FIPS 140-3") reader.fail("\"min_validation\" must be \"FIPS 140-2\" or \"FIPS 140-3\"");
@@ -83,6 +91,9 @@ std::string default_policy_text() {
   },
   // Bits of security strength (SP 800-57 part 1 r5, tables 2 and 3); never under 112.
   "minimum_strength": {"kek": 128, "data": 128, "mac": 128, "sign": 128, "transport": 128},
+  // How long after its deactivation rotate --due destroys a version, e.g. {"mac": "3y"}; roles that are not named: never.
+  // A kek is not destroyed while a bundle needs it.
+  "destroy_after": {},
   // true: refuse software tokens (G-HW).
   "require_hardware": false,
   // null, "FIPS 140-2" or "FIPS 140-3": refuse tokens whose recorded validation is less (G-GEN).

@@ -4,6 +4,7 @@
 
 #include <set>
 
+#include "keys/make.hpp"
 #include "kmtool/core/encoding.hpp"
 #include "kmtool/core/file.hpp"
 #include "kmtool/domain/name.hpp"
@@ -101,64 +102,16 @@ op::KeyRecord key_of(const GenRequest& request, const op::VersionRecord& version
   return key;
 }
 
-/// Takes over what the token shows of a pair's public half.
-void note_public(op::Context& context, op::VersionRecord& version, const pkcs11::Object& object) {
-  if (object.object_class == pkcs11::ObjectClass::public_key) version.public_spki = context.token().public_key(object).spki();
-}
-
-void make_one(op::Context& context, op::VersionRecord& version) {
-  auto& token = context.token();
-  const bool pair = class_of(version.type) == KeyClass::pair;
-  if (!token.profile().copies || (pair && !token.profile().private_pairs_copy)) {
-    for (const auto& object : token.generate_on_token(version.role, version.type, version.label(), version.id, version.extractable)) {
-      note_public(context, version, object);
-    }
-    return;
-  }
-  for (const auto& fresh : token.generate(version.role, version.type, version.label(), version.id, version.extractable)) {
-    note_public(context, version, token.persist(fresh, version.extractable));
-  }
-}
-
 op::Outcome make_plain(op::Context& context, const GenRequest& request, std::vector<op::VersionRecord>& versions) {
   op::Outcome outcome;
   std::uint64_t done = 0;
   for (auto& version : versions) {
     context.check_stop();
-    make_one(context, version);
+    make_on_token(context, version);
     outcome.changes.push_back(key_of(request, version).change());
     outcome.changes.push_back(version.change());
     context.progress("generating", ++done, versions.size());
   }
-  return outcome;
-}
-
-op::Outcome make_with_backup(op::Context& context, const GenRequest& request, std::vector<op::VersionRecord>& versions,
-                             op::BundleOut& out, AtomicFile& file, const op::PlannedFile& plan_file, op::BundleRecord& bundle) {
-  auto& token = context.token();
-  std::vector<std::vector<pkcs11::FreshObject>> fresh;
-  for (auto& version : versions) {
-    context.check_stop();
-    fresh.push_back(token.generate(version.role, version.type, version.label(), version.id, true));
-    std::optional<pkcs11::Object> wrapped;
-    for (const auto& part : fresh.back()) {
-      auto object = token.read(part.handle);
-      note_public(context, version, object);
-      if (part.spec.part == op::wrapped_part(version.role)) wrapped = std::move(object);
-    }
-    out.add(version, wrapped.value());
-    context.progress("backing up", fresh.size(), versions.size());
-  }
-  bundle = out.finish();
-  op::Outcome outcome;
-  for (std::size_t i = 0; i < versions.size(); ++i) {
-    for (const auto& part : fresh[i]) token.persist(part, versions[i].extractable);
-    outcome.changes.push_back(key_of(request, versions[i]).change());
-    outcome.changes.push_back(versions[i].change());
-  }
-  file.commit();
-  for (auto& change : op::replaced_changes(context, plan_file)) outcome.changes.push_back(std::move(change));
-  for (auto& change : bundle.changes()) outcome.changes.push_back(std::move(change));
   return outcome;
 }
 
@@ -173,38 +126,13 @@ op::Plan plan_of(const GenRequest& request, const std::vector<op::VersionRecord>
   return plan;
 }
 
-void require_backup_possible(const pkcs11::Token& token, const GenRequest& request) {
-  if (request.role == Role::kek) {
-    throw Error::usage("a kek cannot be backed up into a bundle of data keys",
-                       "make it --exportable if it must be re-wrapped later; gen --role kek --backup comes with export-kek");
-  }
-  const bool pair = class_of(request.type) == KeyClass::pair;
-  if (!token.profile().copies || (pair && !token.profile().private_pairs_copy)) {
-    throw Error::unavailable("this token cannot copy keys, which backup at birth needs",
-                             "make the key --exportable and back it up with kmtool wrap");
-  }
-}
-
 GenResult generate_with_backup(op::Context& context, const GenRequest& request, std::vector<op::VersionRecord> versions,
                                const std::vector<op::VersionRecord>& kek_versions, const std::vector<policy::Waiver>& waivers) {
   auto plan = plan_of(request, versions);
   const auto target = check_output(*request.backup, context.options.overwrite);
-  const auto algorithm = op::common_algorithm(context.token(), versions);
-  auto keks = op::keks_on_token(context, kek_versions, context.objects_of(kek_versions));
-  const auto id = op::new_bundle_id(context);
-  plan.files.push_back({target.string(), op::temporary_for(context, target).string(), id, op::catalogued_at(context, target), {}});
-  for (const auto& version : versions) {
-    plan.finish.push_back(key_of(request, version).change());
-    plan.finish.push_back(version.change());
-  }
   GenResult result;
-  context.run(plan, [&] {
-    AtomicFile file(target, context.options.overwrite, plan.files[0].temporary_path);
-    op::BundleOut out(context, file, std::move(keks), id, versions.size(), waivers, algorithm);
-    op::BundleRecord bundle;
-    auto outcome = make_with_backup(context, request, versions, out, file, plan.files[0], bundle);
-    result.bundle = std::move(bundle);
-    return outcome;
+  result.bundle = make_backed_up(context, std::move(plan), versions, {target, kek_versions, waivers}, [&](const op::VersionRecord& version) {
+    return std::vector<journal::Change>{key_of(request, version).change(), version.change()};
   });
   result.keys = std::move(versions);
   return result;
@@ -224,7 +152,7 @@ GenResult generate(op::Context& context, const GenRequest& request) {
     throw Error::unavailable("this token cannot generate " + std::string(to_text(request.type)) + " keys",
                              "kmtool token shows what it can; choose another --type");
   }
-  if (request.backup) require_backup_possible(context.token(), request);
+  if (request.backup) require_backup_possible(context.token(), request.role, request.type);
   if (context.options.dry_run) {
     if (request.backup) check_output(*request.backup, context.options.overwrite);
     return {std::move(versions), std::nullopt};

@@ -7,6 +7,7 @@
 
 #include "kmtool/core/encoding.hpp"
 #include "kmtool/core/text.hpp"
+#include "kmtool/domain/name.hpp"
 
 namespace kmtool::op {
 
@@ -87,13 +88,14 @@ BundleOut::BundleOut(Context& context, AtomicFile& file, std::vector<Kek> keks, 
   for (const auto& kek : keks_) {
     header_.recipients.push_back({kek.version.label(), kek.version.id, kek.version.type, strength_of(kek.version.type), algorithm,
                                   context.token().wrap_mechanism_name(algorithm)});
+    targets_.push_back({kek.wrap.handle, algorithm});
   }
   header_.records = records;
   for (const auto& waiver : waivers) header_.waivers.push_back({waiver.rule, waiver.reason});
   writer_ = std::make_unique<bundle::Writer>(file, header_);
 }
 
-void BundleOut::add(const VersionRecord& version, const pkcs11::Object& object) {
+bundle::Record BundleOut::record_of(const VersionRecord& version, const pkcs11::Object& object) {
   bundle::Record record;
   record.name = version.name;
   record.version = version.version;
@@ -111,11 +113,18 @@ void BundleOut::add(const VersionRecord& version, const pkcs11::Object& object) 
   record.usage = usage_of(version.role, version.type, wrapped_part(version.role));
   record.public_spki = version.public_spki;
   if (class_of(version.type) == KeyClass::secret) record.plaintext_length = value_length(version.type);
-  for (std::size_t i = 0; i < keks_.size(); ++i) {
-    record.wrapped.push_back(context_.token().wrap(keks_[i].wrap.handle, object.handle, header_.recipients[i].algorithm));
-  }
+  return record;
+}
+
+void BundleOut::write(bundle::Record record) {
   writer_->add(record);
-  labels_.push_back(version.label());
+  labels_.push_back(label_of(record.name, record.version));
+}
+
+void BundleOut::add(const VersionRecord& version, const pkcs11::Object& object) {
+  auto record = record_of(version, object);
+  for (const auto& target : targets_) record.wrapped.push_back(context_.token().wrap(target.kek, object.handle, target.algorithm));
+  write(std::move(record));
 }
 
 BundleRecord BundleOut::finish() {

@@ -53,7 +53,11 @@ std::vector<SignerRecord> Context::signers() const {
   return result;
 }
 std::vector<TrustRecord> Context::trusted() const { return records<TrustRecord>(*state_, "trust"); }
-std::vector<BundleRecord> Context::bundles() const { return records<BundleRecord>(*state_, "bundle"); }
+std::vector<BundleRecord> Context::bundles() const {
+  auto bundles = records<BundleRecord>(*state_, "bundle");
+  std::sort(bundles.begin(), bundles.end(), [](const auto& a, const auto& b) { return std::tie(a.path, a.id) < std::tie(b.path, b.id); });
+  return bundles;
+}
 
 
 std::vector<std::string> Context::bundle_keys(const std::string& bundle) const {

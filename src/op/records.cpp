@@ -158,6 +158,7 @@ std::vector<journal::Change> BundleRecord::changes() const {
   json["records"] = records;
   json["created"] = rfc3339(created);
   json["verified"] = time_or_null(verified);
+  json["restored"] = time_or_null(restored);
   json["kept_for"] = kept_for;
   std::vector<journal::Change> result{{"bundle", id, json}};
   for (std::size_t i = 0; i < keys.size(); i += keys_per_part) {
@@ -187,6 +188,7 @@ BundleRecord BundleRecord::from(const journal::Item& item) {
   bundle.records = static_cast<std::uint64_t>(reader.integer("records", 0, big));
   bundle.created = read_time(reader, "created");
   bundle.verified = read_optional_time(reader, "verified");
+  bundle.restored = read_optional_time(reader, "restored");
   bundle.kept_for = reader.text("kept_for");
   reader.finish();
   return bundle;

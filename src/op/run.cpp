@@ -96,6 +96,10 @@ bool untouched(Context& context, const Plan& plan) {
 }  // namespace
 
 Outcome Context::run(const Plan& wanted, const std::function<Outcome()>& act) {
+  if (state_->unsettled) {
+    recover(*this);
+    state_->unsettled = false;
+  }
   Plan plan = wanted;
   if (!plan.keys.empty()) plan.nameless = nameless_objects(*this);
   const std::string id = hex(token().random(16));
@@ -107,6 +111,7 @@ Outcome Context::run(const Plan& wanted, const std::function<Outcome()>& act) {
   intent.changes.push_back(open_intents({{id, rows}}));
   const auto started = std::filesystem::file_time_type::clock::now() - std::chrono::seconds(2);
   const auto number = append(*this, std::move(intent));
+  state_->unsettled = true;
 
   auto close = [&](const std::string& result, Json details, std::vector<journal::Change> changes) {
     auto outcome = draft_of(plan, journal::Phase::outcome);
@@ -117,6 +122,7 @@ Outcome Context::run(const Plan& wanted, const std::function<Outcome()>& act) {
     for (auto& change : plan.removal(id)) outcome.changes.push_back(std::move(change));
     outcome.changes.push_back(open_intents({}));
     append(*this, std::move(outcome));
+    state_->unsettled = false;
   };
   try {
     Outcome outcome = act();

@@ -19,6 +19,7 @@ struct Context::State {
   std::vector<pkcs11::Object> anchors;
   std::map<std::string, crypto::PublicKey> keys;  ///< public halves of the signers by use
   journal::Actor actor;
+  bool unsettled = false;  ///< an intent of this process could not be closed: recover() comes before the next one
   std::vector<std::string> repaired;  ///< what opening the context finished or undid
 };
 

@@ -23,6 +23,9 @@ struct Wrapped {
   const crypto::PublicKey* public_half;  ///< of the pair, where known
 };
 FreshObject unwrap_key(const Session& session, const Profile& profile, const Wrapped& wrapped, const ObjectSpec& spec);
+/// See Token::rewrap.
+std::vector<Bytes> rewrap_key(const Session& session, const Profile& profile, const Wrapped& wrapped, const ObjectSpec& spec,
+                              const std::vector<Token::WrapTarget>& targets);
 FreshObject create_public_half(const Session& session, const Profile& profile, const crypto::PublicKey& key,
                                const ObjectSpec& spec);
 

@@ -14,8 +14,8 @@ namespace kmtool::pkcs11 {
 
 /// The session lies behind the module, so that it is closed before libp11 releases the slots.
 struct Token::Impl {
-  explicit Impl(const ModuleSpec& spec) : module(spec) {}
-  Module module;
+  explicit Impl(std::shared_ptr<Module> loaded) : module(std::move(loaded)) {}
+  std::shared_ptr<Module> module;  ///< also a sibling's
   CK_SLOT_ID slot = 0;
   TokenInfo info;
   bool logged_in = false;
@@ -41,19 +41,29 @@ bool user_state(CK_STATE state) { return state == CKS_RW_USER_FUNCTIONS || state
 
 Token Token::open(const ModuleSpec& module, const TokenSelector& selector, const OpenOptions& options) {
   FileLock lock = take_lock(options.lock_file, options.lock_wait);
-  auto impl = std::make_unique<Impl>(module);
-  const Module::Found found = impl->module.select(selector);
+  auto impl = std::make_unique<Impl>(std::make_shared<Module>(module));
+  const Module::Found found = impl->module->select(selector);
   impl->slot = found.slot;
-  if (options.login) impl->module.login(found, options);
+  if (options.login) impl->module->login(found, options);
   lock.release();
-  impl->info = impl->module.info(found.slot);
-  impl->session = Session(impl->module.functions(), found.slot, options.login);
+  impl->info = impl->module->info(found.slot);
+  impl->session = Session(impl->module->functions(), found.slot, options.login);
   const CK_STATE state = impl->session.state();
   impl->logged_in = user_state(state);
   if (options.login && state != CKS_RW_USER_FUNCTIONS) {
     throw Error::unavailable("the token " + printable(found.info.label) + " says nobody is logged in after a login",
                              "the PKCS#11 module breaks its contract, or the token was reset meanwhile; try again");
   }
+  return Token(std::move(impl));
+}
+
+Token Token::sibling() const {
+  auto impl = std::make_unique<Impl>(impl_->module);
+  impl->slot = impl_->slot;
+  impl->info = impl_->info;
+  impl->logged_in = impl_->logged_in;
+  impl->profile = impl_->profile;
+  impl->session = Session(impl->module->functions(), impl->slot, true);
   return Token(std::move(impl));
 }
 
@@ -70,12 +80,12 @@ bool Token::logged_in() const { return impl_->logged_in; }
 
 // -- profile --------------------------------------------------------------------------------------------------------
 
-Profile Token::probe() { return probe_token(impl_->session, impl_->module.functions(), impl_->slot); }
+Profile Token::probe() { return probe_token(impl_->session, impl_->module->functions(), impl_->slot); }
 void Token::use_profile(Profile profile) { impl_->profile = std::move(profile); }
 const Profile& Token::profile() const { return impl_->profile; }
 
 std::vector<Token::MechanismLine> Token::mechanisms() {
-  const CK_FUNCTION_LIST* functions = impl_->module.functions();
+  const CK_FUNCTION_LIST* functions = impl_->module->functions();
   CK_ULONG count = 0;
   if (const CK_RV rv = functions->C_GetMechanismList(impl_->slot, nullptr, &count); rv != CKR_OK) fail(rv, "C_GetMechanismList");
   if (count > 65536) throw Error::internal("C_GetMechanismList: the module counts more than 65536 mechanisms");
@@ -102,6 +112,8 @@ bool Token::remember_objects(std::size_t most) {
   impl_->remembered = all_objects(impl_->session, most);
   return impl_->remembered.has_value();
 }
+
+void Token::forget_objects() { impl_->remembered.reset(); }
 
 std::map<Bytes, std::vector<Object>> Token::locate(const std::vector<Bytes>& ids) {
   if (impl_->remembered) {
@@ -215,6 +227,13 @@ FreshObject Token::unwrap(Handle kek, WrapAlgorithm algorithm, ByteView wrapped,
   ObjectSpec wanted = spec;
   wanted.extractable = session_extractable;
   return unwrap_key(impl_->session, impl_->profile, {kek, algorithm, wrapped, public_half}, wanted);
+}
+
+std::vector<Bytes> Token::rewrap(Handle kek, WrapAlgorithm algorithm, ByteView wrapped, const ObjectSpec& spec,
+                                 const crypto::PublicKey* public_half, const std::vector<WrapTarget>& targets) {
+  ObjectSpec wanted = spec;
+  wanted.extractable = true;
+  return rewrap_key(impl_->session, impl_->profile, {kek, algorithm, wrapped, public_half}, wanted, targets);
 }
 
 FreshObject Token::create_public(const crypto::PublicKey& key, const ObjectSpec& spec) {

@@ -97,22 +97,43 @@ Mechanism wrap_mechanism(const Profile& profile, WrapAlgorithm algorithm) {
   return {number, nullptr, 0};
 }
 
-FreshObject unwrap_key(const Session& session, const Profile& profile, const Wrapped& wrapped, const ObjectSpec& spec) {
-  FreshObject out{spec, {}};
+namespace {
+
+/// C_UnwrapKey; a value that does not open is damaged data, not a broken token.
+CK_OBJECT_HANDLE open_held(const Session& session, const Profile& profile, const Wrapped& wrapped, const ObjectSpec& spec) {
   hold_to_length(wrapped.value, spec);
   try {
-    out.handle = {open_value(session, profile, wrapped, spec)};
+    return open_value(session, profile, wrapped, spec);
   } catch (const Error& error) {
     if (!means_damaged(error)) throw;
     throw Error(ExitCode::damaged, error.code(),
                 "the wrapped value of " + printable(spec.label) + " does not open under this kek: " + error.message(),
                 "it is damaged, or was wrapped under another kek");
   }
+}
+
+}  // namespace
+
+FreshObject unwrap_key(const Session& session, const Profile& profile, const Wrapped& wrapped, const ObjectSpec& spec) {
+  FreshObject out{spec, {open_held(session, profile, wrapped, spec)}};
   ScopedObject guard(session, out.handle.value);
   Object object = read_object(session, out.handle.value, class_of_part(spec.role, spec.part));
   hold_to_type(object, spec);
   hold_to_usage(session, object, spec);
   guard.release();
+  return out;
+}
+
+std::vector<Bytes> rewrap_key(const Session& session, const Profile& profile, const Wrapped& wrapped, const ObjectSpec& spec,
+                              const std::vector<Token::WrapTarget>& targets) {
+  const ScopedObject object(session, open_held(session, profile, wrapped, spec));
+  // A secret key's length was held to its type before it was opened; a pair has to be looked at.
+  const auto object_class = class_of_part(spec.role, spec.part);
+  if (object_class != ObjectClass::secret_key) hold_to_type(read_object(session, object.get(), object_class), spec);
+  std::vector<Bytes> out;
+  for (const auto& target : targets) {
+    out.push_back(session.wrap(wrap_mechanism(profile, target.algorithm), target.kek.value, object.get()));
+  }
   return out;
 }
 

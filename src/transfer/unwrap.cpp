@@ -6,6 +6,7 @@
 #include "kmtool/core/file.hpp"
 #include "kmtool/domain/name.hpp"
 #include "kmtool/op/bundle_out.hpp"
+#include "kmtool/op/workers.hpp"
 #include "kmtool/transfer/transfer.hpp"
 
 namespace kmtool::transfer {
@@ -140,9 +141,8 @@ std::vector<policy::Waiver> judge(op::Context& context, const Proven& proven, co
 }
 
 /// Unwraps one record into session objects: the value, or both halves of a pair (which must belong together).
-std::vector<pkcs11::FreshObject> open_record(op::Context& context, const Proven& proven, const bundle::Record& record,
+std::vector<pkcs11::FreshObject> open_record(pkcs11::Token& token, const Proven& proven, const bundle::Record& record,
                                              const op::VersionRecord& version) {
-  auto& token = context.token();
   const auto& recipient = proven.summary.header.recipients[proven.recipient];
   const Part part = op::wrapped_part(version.role);
   const pkcs11::ObjectSpec spec{version.role, version.type, part, version.label(), version.id, false};
@@ -185,7 +185,7 @@ UnwrapResult drill(op::Context& context, const UnwrapRequest& request, const Pro
   auto& token = context.token();
   each_record(proven, reader, request, [&](const bundle::Record& record, std::size_t index) {
     context.check_stop();
-    const auto fresh = open_record(context, proven, record, versions[index]);
+    const auto fresh = open_record(token, proven, record, versions[index]);
     for (const auto& version : context.versions()) {
       if (version.id != record.id || version.state == State::destroyed) continue;
       const Part part = op::wrapped_part(version.role);
@@ -245,6 +245,24 @@ op::Plan plan_of(const UnwrapRequest& request, const Proven& proven, const std::
   return plan;
 }
 
+void restore_all(op::Context& context, const UnwrapRequest& request, const Proven& proven, LineReader& reader,
+                 const std::vector<op::VersionRecord>& versions) {
+  struct Job {
+    bundle::Record record;
+    std::size_t index = 0;
+  };
+  op::Workers<Job, bool> workers(
+      context, request.sessions > 0 ? request.sessions : context.home.policy.sessions,
+      [&](pkcs11::Token& token, const Job& job) {
+        for (const auto& fresh : open_record(token, proven, job.record, versions[job.index])) token.persist(fresh, false);
+        return true;
+      },
+      [&](Job&& job, bool) { context.progress("restoring", job.index + 1, versions.size()); });
+  each_record(proven, reader, request, [&](const bundle::Record& record, std::size_t index) { workers.push({record, index}); });
+  workers.drain();
+  context.token().forget_objects();
+}
+
 }  // namespace
 
 UnwrapResult unwrap(op::Context& context, const UnwrapRequest& request) {
@@ -261,11 +279,7 @@ UnwrapResult unwrap(op::Context& context, const UnwrapRequest& request) {
   }
   if (request.check) return drill(context, request, proven, reader, std::move(versions));
   context.run(plan_of(request, proven, versions), [&] {
-    each_record(proven, reader, request, [&](const bundle::Record& record, std::size_t index) {
-      context.check_stop();
-      for (const auto& fresh : open_record(context, proven, record, versions[index])) context.token().persist(fresh, false);
-      context.progress("restoring", index + 1, versions.size());
-    });
+    restore_all(context, request, proven, reader, versions);
     return op::Outcome{key_rows(versions, context.now()), {{"records", versions.size()}}};
   });
   return {std::move(versions), false, {}};

@@ -4,6 +4,7 @@
 
 #include "kmtool/core/file.hpp"
 #include "kmtool/op/bundle_out.hpp"
+#include "kmtool/op/workers.hpp"
 #include "kmtool/transfer/transfer.hpp"
 
 namespace kmtool::transfer {
@@ -67,6 +68,30 @@ WrapResult preview(op::Context& context, const std::vector<op::VersionRecord>& k
   return result;
 }
 
+using Objects = std::map<std::string, std::map<Part, pkcs11::Object>>;
+
+void wrap_all(op::Context& context, op::BundleOut& out, const std::vector<op::VersionRecord>& keys, const Objects& objects, int sessions) {
+  std::uint64_t done = 0;
+  const auto object_of = [&](const op::VersionRecord* key) -> const pkcs11::Object& {
+    return objects.at(key->label()).at(op::wrapped_part(key->role));
+  };
+  op::Workers<const op::VersionRecord*, std::vector<Bytes>> workers(
+      context, sessions > 0 ? sessions : context.home.policy.sessions,
+      [&](pkcs11::Token& token, const op::VersionRecord* key) {
+        std::vector<Bytes> wrapped;
+        for (const auto& target : out.targets()) wrapped.push_back(token.wrap(target.kek, object_of(key).handle, target.algorithm));
+        return wrapped;
+      },
+      [&](const op::VersionRecord* key, std::vector<Bytes>&& wrapped) {
+        auto record = op::BundleOut::record_of(*key, object_of(key));
+        record.wrapped = std::move(wrapped);
+        out.write(std::move(record));
+        context.progress("wrapping", ++done, keys.size());
+      });
+  for (const auto& key : keys) workers.push(&key);
+  workers.drain();
+}
+
 }  // namespace
 
 WrapResult wrap(op::Context& context, const WrapRequest& request) {
@@ -104,12 +129,7 @@ WrapResult wrap(op::Context& context, const WrapRequest& request) {
   context.run(plan, [&] {
     AtomicFile file(target, context.options.overwrite, plan.files[0].temporary_path);
     op::BundleOut out(context, file, std::move(found), id, keys.size(), waivers, algorithm);
-    std::uint64_t done = 0;
-    for (const auto& key : keys) {
-      context.check_stop();
-      out.add(key, objects.at(key.label()).at(op::wrapped_part(key.role)));
-      context.progress("wrapping", ++done, keys.size());
-    }
+    wrap_all(context, out, keys, objects, request.sessions);
     result.bundle = out.finish();
     file.commit();
     auto changes = op::replaced_changes(context, plan.files[0]);

@@ -13,7 +13,9 @@ TEST_CASE("a plan survives the journal: rows and back") {
     plan.keys.push_back({"k" + std::to_string(i) + "@1", Bytes(16, static_cast<std::uint8_t>(i)), Role::mac, KeyType::hmac_sha384, i % 2 == 0, false});
     plan.finish.push_back({"key", "k" + std::to_string(i), Json{{"n", i}}});
   }
-  plan.files.push_back({"/final", "/temporary", "id"});
+  plan.files.push_back({"/final", "/temporary", "id", "old", "/kept"});
+  plan.each_alone = true;
+  plan.destroys = {"gone@1"};
   plan.nameless["abc"] = 2;
   std::vector<Json> rows;
   for (const auto& change : plan.to_changes("intent")) {
@@ -33,6 +35,10 @@ TEST_CASE("a plan survives the journal: rows and back") {
   CHECK(back.finish.size() == 450);
   CHECK(*back.finish[7].value == Json{{"n", 7}});
   CHECK(back.files.at(0).bundle == "id");
+  CHECK(back.files.at(0).replaces == "old");
+  CHECK(back.files.at(0).kept_path == "/kept");
+  CHECK(back.each_alone);
+  CHECK(back.destroys == plan.destroys);
   CHECK(back.nameless == plan.nameless);
 }
 

@@ -26,6 +26,11 @@ class BundleOut {
             const std::vector<policy::Waiver>& waivers, WrapAlgorithm algorithm);
   /// Wraps `object` once per KEK and writes the record.
   void add(const VersionRecord& version, const pkcs11::Object& object);
+  /// The two halves of that, for several sessions: the values may be made elsewhere, records are written in order.
+  [[nodiscard]] static bundle::Record record_of(const VersionRecord& version, const pkcs11::Object& object);
+  void write(bundle::Record record);
+  /// Under what each value has to be wrapped, in order.
+  [[nodiscard]] const std::vector<pkcs11::Token::WrapTarget>& targets() const { return targets_; }
   /// Seals, signs, fsyncs. Returns the catalog's row for it.
   BundleRecord finish();
 
@@ -35,6 +40,7 @@ class BundleOut {
   std::vector<Kek> keks_;
   bundle::Header header_;
   std::unique_ptr<bundle::Writer> writer_;
+  std::vector<pkcs11::Token::WrapTarget> targets_;
   std::vector<std::string> labels_;
 };
 

@@ -64,6 +64,7 @@ struct BundleRecord {  ///< kind `bundle`, id = bundle id; the keys in it lie in
   std::uint64_t records = 0;
   UnixTime created = 0;
   std::optional<UnixTime> verified;
+  std::optional<UnixTime> restored;  ///< a drill at the other site was confirmed
   std::string kept_for;           ///< id of the bundle that replaced this one, which is kept beside it; empty: current
   std::vector<std::string> keys;  ///< labels; read with Context::bundle_keys()
 

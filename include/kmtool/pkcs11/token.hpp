@@ -90,7 +90,7 @@ struct FreshObject {
 };
 
 /// A logged-in token: module loaded by libp11, one raw read-write session for everything else. Move-only; the
-/// destructor tears down in the order TOKENS.md gives. Not thread-safe; extra sessions for other threads come from session().
+/// destructor tears down in the order TOKENS.md gives. Not thread-safe: other threads get a sibling() each.
 ///
 /// Every failing Cryptoki call throws Error whose code is the CKR name and whose message names the call and what the code
 /// means; exit code by kind: PIN errors 77, device/token/session gone 69, CKR_ENCRYPTED_DATA_INVALID and the like 65, memory
@@ -98,6 +98,8 @@ struct FreshObject {
 class Token {
  public:
   static Token open(const ModuleSpec& module, const TokenSelector& selector, const OpenOptions& options);
+  /// The same token and login with a session of its own, for another thread; each Token is used by one thread at a time.
+  [[nodiscard]] Token sibling() const;
   /// The tokens a module shows, without login.
   static std::vector<TokenInfo> enumerate(const ModuleSpec& module, const std::filesystem::path& lock_file);
   Token(Token&&) noexcept;
@@ -131,6 +133,7 @@ class Token {
   /// Reads every object of the token with one find, and answers locate() from that until something is made or destroyed through
   /// this Token. For commands that meet many objects, and tokens that have few. False where there are more than `most`.
   bool remember_objects(std::size_t most);
+  void forget_objects();
   std::vector<Object> find_by_id(const Bytes& id);
   std::vector<Object> find_by_label(const std::string& label);
   /// Every object on the token that this session sees (one find, one read per object). Session objects are left out.
@@ -169,6 +172,14 @@ class Token {
   /// `public_half` should be given for pairs: NSS opens an EC private key only together with its public point.
   FreshObject unwrap(Handle kek, WrapAlgorithm algorithm, ByteView wrapped, const ObjectSpec& spec, bool session_extractable,
                      const crypto::PublicKey* public_half = nullptr);
+  /// Opens a wrapped value as an extractable session object, wraps it under each target and destroys it: the value goes from one
+  /// KEK to others without leaving the token.
+  struct WrapTarget {
+    Handle kek;
+    WrapAlgorithm algorithm = WrapAlgorithm::aes_kwp;
+  };
+  std::vector<Bytes> rewrap(Handle kek, WrapAlgorithm algorithm, ByteView wrapped, const ObjectSpec& spec,
+                            const crypto::PublicKey* public_half, const std::vector<WrapTarget>& targets);
   /// Creates the public half of an unwrapped pair as a session object from its SPKI.
   FreshObject create_public(const crypto::PublicKey& key, const ObjectSpec& spec);
   /// Mechanism name and number for the bundle header, by algorithm.

@@ -21,6 +21,7 @@ struct Cryptoperiod {
 /// The values of policy.json; the defaults are STANDARDS.md's.
 struct Policy {
   std::map<Role, Cryptoperiod> cryptoperiods;  ///< every role present; see default_policy()
+  std::map<Role, std::int64_t> destroy_after;  ///< seconds after deactivation; a role that is absent: never
   std::map<Role, int> minimum_strength;        ///< bits; every role present, default 128, never under 112
   bool require_hardware = false;               ///< G-HW refuses software tokens
   std::string min_validation;                  ///< empty, `FIPS 140-2` or `FIPS 140-3`: G-GEN refuses less

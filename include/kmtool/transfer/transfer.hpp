@@ -15,6 +15,7 @@ struct WrapRequest {
   std::optional<Role> role;       ///< with all
   std::vector<std::string> keks;
   std::filesystem::path out;
+  int sessions = 0;  ///< in flight; 0: the policy's
 };
 struct WrapResult {
   op::BundleRecord bundle;
@@ -49,6 +50,7 @@ struct UnwrapRequest {
   std::string as;                  ///< new name, for a single key
   bool activate = false, check = false;
   std::optional<std::filesystem::path> signer;
+  int sessions = 0;  ///< in flight; 0: the policy's
 };
 struct UnwrapResult {
   std::vector<op::VersionRecord> keys;

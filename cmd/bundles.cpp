@@ -1,0 +1,128 @@
+#include <algorithm>
+
+#include "common.hpp"
+#include "kmtool/core/text.hpp"
+#include "kmtool/transfer/inventory.hpp"
+
+namespace kmtool::cmd {
+
+namespace {
+
+struct BundlesOptions {
+  std::string depends_on, confirm;
+  bool verify_all = false;
+};
+
+using Verdict = transfer::BundleCheck::Verdict;
+
+std::string word_for(Verdict verdict) {
+  switch (verdict) {
+    case Verdict::ok:
+      return "ok";
+    case Verdict::elsewhere:
+      return "elsewhere";
+    case Verdict::missing:
+      return "missing";
+    case Verdict::bad:
+      return "bad";
+  }
+  return "";
+}
+
+std::vector<op::BundleRecord> chosen(const op::Context& context, const std::string& depends_on) {
+  auto bundles = context.bundles();
+  if (depends_on.empty()) return bundles;
+  const auto kek = context.resolve(depends_on);
+  if (kek.role != Role::kek) throw Error::usage(kek.label() + " is not a kek: no bundle depends on it", "kmtool list --role kek");
+  std::erase_if(bundles, [&](const auto& bundle) { return std::find(bundle.keks.begin(), bundle.keks.end(), kek.label()) == bundle.keks.end(); });
+  return bundles;
+}
+
+Json json_of(const op::BundleRecord& bundle) {
+  Json json{{"id", bundle.id}, {"path", bundle.path}, {"kek", join(bundle.keks, ",")}, {"keks", bundle.keks}, {"kind", bundle.kind}};
+  json["records"] = bundle.records;
+  json["created"] = rfc3339(bundle.created);
+  json["verified"] = bundle.verified ? Json(rfc3339(*bundle.verified)) : Json(nullptr);
+  json["restored"] = bundle.restored ? Json(rfc3339(*bundle.restored)) : Json(nullptr);
+  json["host"] = bundle.host;
+  json["digest"] = bundle.digest;
+  json["kept_for"] = bundle.kept_for.empty() ? Json(nullptr) : Json(bundle.kept_for);
+  return json;
+}
+
+void print(Globals& globals, const std::vector<op::BundleRecord>& bundles) {
+  if (json_wanted(globals)) {
+    Json json{{"bundles", Json::array()}};
+    for (const auto& bundle : bundles) json["bundles"].push_back(json_of(bundle));
+    globals.out.json(json);
+    return;
+  }
+  if (bundles.empty()) return note(globals, "no bundles");
+  Table table({{"BUNDLE"}, {"KEK"}, {"KEYS", true}, {"CREATED"}, {"VERIFIED"}, {"HOST"}});
+  for (const auto& bundle : bundles) {
+    table.row({bundle.path, join(bundle.keks, ", "), std::to_string(bundle.records), day(bundle.created), day(bundle.verified), bundle.host});
+  }
+  globals.out.table(table);
+}
+
+int print(Globals& globals, const std::vector<transfer::BundleCheck>& checks) {
+  bool good = true;
+  Json json{{"bundles", Json::array()}};
+  Table table({{"VERDICT"}, {"BUNDLE"}, {"KEK"}, {"KEYS", true}, {"DETAIL"}});
+  for (const auto& check : checks) {
+    good = good && (check.verdict == Verdict::ok || check.verdict == Verdict::elsewhere);
+    auto one = json_of(check.bundle);
+    one["verdict"] = word_for(check.verdict);
+    one["why"] = check.why;
+    json["bundles"].push_back(std::move(one));
+    table.row({word_for(check.verdict), check.bundle.path, join(check.bundle.keks, ", "), std::to_string(check.bundle.records), check.why});
+  }
+  if (json_wanted(globals)) {
+    globals.out.json(json);
+  } else if (!table.empty()) {
+    globals.out.table(table);
+  } else {
+    note(globals, "no bundles");
+  }
+  return good ? 0 : 1;
+}
+
+int run(Globals& globals, const BundlesOptions& o) {
+  const auto options = options_of(globals);
+  if (!o.confirm.empty()) {
+    return op::recorded(options, op::Need::mutation, "bundles --confirm-restored", o.confirm, [&](op::Context& context) {
+      const auto removed = transfer::confirm_restored(context, o.confirm);
+      if (json_wanted(globals)) {
+        globals.out.json(Json{{"confirmed", o.confirm}, {"removed", removed}});
+      } else {
+        globals.out.line("recorded: " + printable(o.confirm) + " was restored in a drill");
+        for (const auto& path : removed) globals.out.line("removed " + printable(path));
+      }
+      say_dry_run(globals);
+      return 0;
+    });
+  }
+  if (!o.verify_all) {
+    const auto context = op::Context::open(options, op::Need::reader);
+    print(globals, chosen(context, o.depends_on));
+    return 0;
+  }
+  return op::recorded(options, op::Need::mutation, "bundles --verify-all", o.depends_on, [&](op::Context& context) {
+    const int exit = print(globals, transfer::verify_bundles(context, chosen(context, o.depends_on)));
+    say_dry_run(globals);
+    return exit;
+  });
+}
+
+}  // namespace
+
+void add_bundles(CLI::App& app, Globals& globals, Action& action) {
+  auto* sub = app.add_subcommand("bundles", "list the bundles that were written, or verify them all");
+  auto o = std::make_shared<BundlesOptions>();
+  sub->add_option("--depends-on", o->depends_on, "only bundles that need this KEK version")->type_name("KEK");
+  auto* verify = sub->add_flag("--verify-all", o->verify_all, "read and verify each; exit 1 when one is missing or bad");
+  sub->add_option("--confirm-restored", o->confirm, "record that this bundle was restored at the other site in a drill")->type_name("FILE")->excludes(verify);
+  sub->callback([&globals, &action, o] { action = [&globals, o] { return run(globals, *o); }; });
+}
+
+}  // namespace kmtool::cmd

@@ -1,0 +1,150 @@
+#include "kmtool/rotate/rotate.hpp"
+
+#include <fmt/format.h>
+
+#include <memory>
+
+#include "common.hpp"
+#include "kmtool/core/text.hpp"
+#include "kmtool/domain/name.hpp"
+
+namespace kmtool::cmd {
+
+namespace {
+
+struct RotateOptions {
+  rotate::Request request;
+  std::vector<std::string> rewrap;
+  std::string within, backup, overlap;
+  bool no_wait = false;
+};
+
+std::vector<std::string> lines_of(const rotate::Report& report) {
+  std::vector<std::string> lines;
+  for (const auto& label : report.activated) lines.push_back(label + " is active");
+  for (const auto& done : report.rotated) lines.push_back(label_of(done.name, done.from) + " -> " + label_of(done.name, done.to));
+  for (const auto& done : report.rewrapped) {
+    lines.push_back(fmt::format("re-wrapped {} ({} {})", printable(done.file), done.records, done.records == 1 ? "key" : "keys"));
+  }
+  for (const auto& label : report.deactivated) lines.push_back(label + " is deactivated");
+  for (const auto& label : report.destroyed) lines.push_back(label + " is destroyed");
+  for (const auto& left : report.left) {
+    if (!left.failed) lines.push_back("still under an old kek: " + printable(left.file) + ": " + printable(left.why));
+  }
+  return lines;
+}
+
+std::string summary_of(const rotate::Report& report, std::size_t hooks_failed) {
+  std::string text = fmt::format("{} rotated, {} re-wrapped, {} failed, {} not due", report.rotated.size(), report.rewrapped.size(), report.failed.size(),
+                                 report.not_due);
+  if (hooks_failed > 0) text += fmt::format(", {} {} failed", hooks_failed, hooks_failed == 1 ? "hook" : "hooks");
+  return text;
+}
+
+Json json_of(const rotate::Report& report, const std::vector<rotate::HookResult>& hooks) {
+  Json json;
+  json["rotated"] = Json::array();
+  for (const auto& done : report.rotated) json["rotated"].push_back({{"name", done.name}, {"from", done.from}, {"to", done.to}});
+  json["rewrapped"] = Json::array();
+  for (const auto& done : report.rewrapped) json["rewrapped"].push_back({{"file", done.file}, {"records", done.records}});
+  json["failed"] = Json::array();
+  for (const auto& failed : report.failed) {
+    json["failed"].push_back({{"name", failed.name}, {"code", failed.code}, {"message", failed.message}, {"hint", failed.hint}});
+  }
+  json["not_due"] = report.not_due;
+  json["left"] = Json::array();
+  for (const auto& left : report.left) json["left"].push_back({{"file", left.file}, {"why", left.why}});
+  json["activated"] = report.activated;
+  json["deactivated"] = report.deactivated;
+  json["destroyed"] = report.destroyed;
+  json["hooks"] = Json::array();
+  for (const auto& hook : hooks) json["hooks"].push_back({{"key", hook.hook.key}, {"status", hook.status}});
+  return json;
+}
+
+std::vector<rotate::HookResult> run_hooks(Globals& globals, rotate::HookRunner* runner, const op::Options& options, const rotate::Report& report) {
+  std::vector<rotate::HookResult> results;
+  if (runner == nullptr || options.dry_run) return results;
+  for (const auto& hook : report.owed) results.push_back(runner->run(hook, options.paths.root.string()));
+  if (results.empty()) return results;
+  auto context = op::Context::open(options, op::Need::mutation);
+  rotate::settle_hooks(context, results);
+  for (const auto& result : results) {
+    if (!result.what.empty()) warn(globals, "the hook for " + result.hook.key + " " + result.what + "; kmtool rotate --due tries again");
+  }
+  return results;
+}
+
+int print(Globals& globals, const RotateOptions& o, const rotate::Report& report, const std::vector<rotate::HookResult>& hooks) {
+  const auto failed = static_cast<std::size_t>(std::count_if(hooks.begin(), hooks.end(), [](const auto& hook) { return !hook.what.empty(); }));
+  for (const auto& text : report.notes) warn(globals, text);
+  if (json_wanted(globals)) {
+    globals.out.json(json_of(report, hooks));
+  } else if (!o.request.due || !report.idle() || globals.verbose > 0) {
+    for (const auto& line : lines_of(report)) globals.out.line(line);
+    globals.out.line(summary_of(report, failed));
+  }
+  for (const auto& one : report.failed) {
+    warn(globals, one.name + " was not rotated: " + one.message + (one.hint.empty() ? "" : " (" + one.hint + ")"));
+  }
+  return report.failed.empty() && failed == 0 ? 0 : 1;
+}
+
+void read_options(RotateOptions& o) {
+  if (!o.within.empty()) o.request.within = parse_period(o.within, "--within");
+  if (!o.overlap.empty()) o.request.overlap = parse_period(o.overlap, "--overlap");
+  if (!o.backup.empty()) o.request.backup = o.backup;
+  for (const auto& file : o.rewrap) o.request.rewrap.emplace_back(file);
+  if (!o.request.hook.empty()) rotate::hook_words(o.request.hook);
+}
+
+int run(Globals& globals, RotateOptions& o) {
+  read_options(o);
+  auto options = options_of(globals);
+  if (o.no_wait) options.lock_wait = std::chrono::milliseconds(0);
+  options.many_objects = o.request.rewrap_all || !o.request.rewrap.empty();
+  // The runner is forked here: later, with the module loaded, nothing may be.
+  bool hooks = !o.request.hook.empty();
+  if (o.request.due && !hooks) {
+    auto reader = op::Context::open(options, op::Need::reader);
+    hooks = rotate::any_hook_owed(reader);
+  }
+  std::unique_ptr<rotate::HookRunner> runner;
+  if (hooks) runner = std::make_unique<rotate::HookRunner>();
+  const auto target = o.request.due ? "--due" : o.request.all ? "--all" : join(o.request.names, " ");
+  rotate::Report report;
+  try {
+    op::recorded(options, op::Need::mutation, "rotate", target, [&](op::Context& context) {
+      rotate::rotate(context, o.request, report);
+      return 0;
+    });
+  } catch (const Error&) {
+    for (const auto& line : lines_of(report)) note(globals, "done before the failure: " + line);
+    throw;
+  }
+  const int exit = print(globals, o, report, run_hooks(globals, runner.get(), options, report));
+  say_dry_run(globals);
+  return exit;
+}
+
+}  // namespace
+
+void add_rotate(CLI::App& app, Globals& globals, Action& action) {
+  auto* sub = app.add_subcommand("rotate", "make new versions of keys, and move bundles to a KEK's new version");
+  auto o = std::make_shared<RotateOptions>();
+  sub->add_option("keys", o->request.names, "names of keys")->type_name("KEY");
+  sub->add_flag("--due", o->request.due, "every key whose originator period has ended, and what else has come due");
+  sub->add_option("--within", o->within, "with --due: also what will be due in this time")->type_name("DURATION");
+  sub->add_flag("--all", o->request.all, "every key that has an active version");
+  sub->add_option("--backup", o->backup, "for a key that was backed up at birth: the new version's bundle")->type_name("FILE");
+  repeatable(sub->add_option("--rewrap", o->rewrap, "a KEK: re-wrap this bundle; may be repeated")->type_name("FILE"));
+  sub->add_flag("--rewrap-all", o->request.rewrap_all, "a KEK: re-wrap every bundle of the catalog that depends on its old versions");
+  sub->add_option("--hook", o->request.hook, "a program and its arguments, run after each rotated key (no shell)")->type_name("COMMAND");
+  sub->add_option("--overlap", o->overlap, "the old version stays active beside the new one for this long")->type_name("DURATION");
+  sub->add_flag("--no-wait", o->no_wait, "leave with 75 when another command holds the home");
+  sub->add_option("--max-failures", o->request.max_failures, "stop after so many keys have failed")->type_name("N")->check(CLI::Range(1, 1000000));
+  add_sessions(sub, o->request.sessions);
+  sub->callback([&globals, &action, o] { action = [&globals, o] { return run(globals, *o); }; });
+}
+
+}  // namespace kmtool::cmd

@@ -1,0 +1,31 @@
+#pragma once
+#include <filesystem>
+#include <optional>
+#include <vector>
+
+#include "kmtool/op/context.hpp"
+
+namespace kmtool::keys {
+
+/// What a rotation asks for one key.
+struct SuccessorRequest {
+  op::KeyRecord key;
+  op::VersionRecord from;                       ///< its active version
+  std::optional<std::filesystem::path> backup;  ///< the new version's backup at birth, to the recipients of the old one's
+  std::optional<std::int64_t> overlap;          ///< seconds for which the old version stays active beside the new one
+  std::function<std::vector<journal::Change>(const op::VersionRecord& to)> with;  ///< further rows of the same moment; may be empty
+};
+struct Successor {
+  op::VersionRecord from, to;
+  std::optional<op::BundleRecord> bundle;
+};
+
+/// A new version with the same role, type and attributes becomes active; the old one is deactivated, at once or when the overlap
+/// ends. One intent. A key that was backed up at birth gets no new version without a backup (refused, 77, G-KEK's sense: what was kept
+/// offline stays kept offline). In a dry run the records it would make.
+Successor succeed(op::Context& context, const SuccessorRequest& request);
+
+/// True where a new version needs a backup file.
+bool needs_backup(const op::VersionRecord& version);
+
+}  // namespace kmtool::keys

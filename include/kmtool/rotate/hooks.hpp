@@ -1,0 +1,52 @@
+#pragma once
+#include <string>
+#include <vector>
+
+#include "kmtool/core/file.hpp"
+#include "kmtool/op/context.hpp"
+
+namespace kmtool::rotate {
+
+/// A command that is owed to a rotated key: a catalog row of kind `hook` from the rotation on, until the command has succeeded.
+struct OwedHook {
+  std::string key;  ///< label of the new version, the row's id
+  std::string from, uri, command;
+  int failures = 0;
+
+  [[nodiscard]] journal::Change change() const;
+  static OwedHook from_row(const journal::Item& item);
+};
+std::vector<OwedHook> owed_hooks(op::Context& context);
+/// As stored, for deciding whether a runner will be needed.
+bool any_hook_owed(op::Context& reader);
+
+/// How a hook ended.
+struct HookResult {
+  OwedHook hook;
+  int status = 0;    ///< exit code; 128 + signal; 127 not started
+  std::string what;  ///< empty: it succeeded
+};
+
+/// COMMAND as words: split at blanks, no shell. The program must exist, be executable and not writable by others; throws usage (64),
+/// missing (66), configuration (78).
+std::vector<std::string> hook_words(const std::string& command);
+
+/// A small process forked before the PKCS#11 module is loaded (a process must not fork after that), which starts the hooks: no shell, an
+/// environment of its own, nothing inherited but standard error.
+class HookRunner {
+ public:
+  HookRunner();
+  HookRunner(const HookRunner&) = delete;
+  HookRunner& operator=(const HookRunner&) = delete;
+  ~HookRunner();
+  HookResult run(const OwedHook& hook, const std::string& home);
+
+ private:
+  Fd channel_;
+  int child_ = -1;
+};
+
+/// Journals how the hooks ended: those that succeeded are owed no more.
+void settle_hooks(op::Context& context, const std::vector<HookResult>& results);
+
+}  // namespace kmtool::rotate

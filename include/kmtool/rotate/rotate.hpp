@@ -1,0 +1,53 @@
+#pragma once
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "kmtool/rotate/hooks.hpp"
+#include "kmtool/transfer/rewrap.hpp"
+
+namespace kmtool::rotate {
+
+/// What `rotate` is asked for: names, or everything, or what is due.
+struct Request {
+  std::vector<std::string> names;
+  bool all = false, due = false;
+  std::int64_t within = 0;                      ///< seconds: with `due`, also what will be due in this time
+  std::optional<std::filesystem::path> backup;  ///< for one key that needs a backup at birth
+  std::vector<std::filesystem::path> rewrap;
+  bool rewrap_all = false;
+  std::string hook;                      ///< COMMAND and its words
+  std::optional<std::int64_t> overlap;   ///< seconds
+  int sessions = 0;
+  int max_failures = 0;  ///< 0: no limit
+};
+
+struct Rotated {
+  std::string name;
+  int from = 0, to = 0;
+};
+struct Failed {
+  std::string name, code, message, hint;
+};
+/// What was done (in a dry run: what would be).
+struct Report {
+  std::vector<Rotated> rotated;
+  std::vector<transfer::Rewrapped> rewrapped;
+  std::vector<transfer::NotRewrapped> left;  ///< bundles that still depend on an old KEK, and why
+  std::vector<Failed> failed;
+  std::vector<std::string> activated, deactivated, destroyed;
+  std::vector<OwedHook> owed;  ///< hooks to run once the lock is released
+  std::vector<std::string> notes;
+  std::size_t not_due = 0;
+  [[nodiscard]] bool idle() const {
+    return rotated.empty() && rewrapped.empty() && failed.empty() && activated.empty() && deactivated.empty() && destroyed.empty() && owed.empty();
+  }
+};
+
+/// Rotates. Each key stands alone: one that fails is named in the report and does not stop the others. A fault of token, disk or
+/// machine (69, 70, 74, 75) ends everything and is thrown; the report then says what was done before it. A KEK's rotation is on record
+/// until its bundles are re-wrapped: rotating it again, or `due`, goes on where it stopped.
+void rotate(op::Context& context, const Request& request, Report& report);
+
+}  // namespace kmtool::rotate

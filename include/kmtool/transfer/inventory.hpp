@@ -1,0 +1,24 @@
+#pragma once
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "kmtool/op/context.hpp"
+
+namespace kmtool::transfer {
+
+/// One catalogued bundle as it was found.
+struct BundleCheck {
+  op::BundleRecord bundle;  ///< `verified` is set where it is good
+  enum class Verdict { ok, elsewhere, missing, bad } verdict = Verdict::ok;
+  std::string why;
+};
+/// Reads every bundle of these that should lie on this host: structure, signature, and the seals of the KEKs on this token. What was
+/// verified, and what was not, is journalled in one entry.
+std::vector<BundleCheck> verify_bundles(op::Context& context, const std::vector<op::BundleRecord>& bundles);
+
+/// Records that this bundle was restored at the other site in a drill. Bundles that were kept because of it (FILE.@1) are no longer needed:
+/// they are removed, file and row. Returns the paths removed.
+std::vector<std::string> confirm_restored(op::Context& context, const std::filesystem::path& file);
+
+}  // namespace kmtool::transfer

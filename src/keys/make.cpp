@@ -1,0 +1,90 @@
+#include "keys/make.hpp"
+
+#include "kmtool/core/file.hpp"
+
+namespace kmtool::keys {
+
+namespace {
+
+/// Takes over what the token shows of a pair's public half.
+void note_public(op::Context& context, op::VersionRecord& version, const pkcs11::Object& object) {
+  if (object.object_class == pkcs11::ObjectClass::public_key) version.public_spki = context.token().public_key(object).spki();
+}
+
+using Rows = std::function<std::vector<journal::Change>(const op::VersionRecord&)>;
+
+op::Outcome act(op::Context& context, std::vector<op::VersionRecord>& versions, op::BundleOut& out, AtomicFile& file,
+                const op::PlannedFile& planned, const Rows& rows, op::BundleRecord& bundle) {
+  auto& token = context.token();
+  std::vector<std::vector<pkcs11::FreshObject>> fresh;
+  for (auto& version : versions) {
+    context.check_stop();
+    fresh.push_back(token.generate(version.role, version.type, version.label(), version.id, true));
+    std::optional<pkcs11::Object> wrapped;
+    for (const auto& part : fresh.back()) {
+      auto object = token.read(part.handle);
+      note_public(context, version, object);
+      if (part.spec.part == op::wrapped_part(version.role)) wrapped = std::move(object);
+    }
+    out.add(version, wrapped.value());
+    context.progress("backing up", fresh.size(), versions.size());
+  }
+  bundle = out.finish();
+  op::Outcome outcome;
+  for (std::size_t i = 0; i < versions.size(); ++i) {
+    for (const auto& part : fresh[i]) token.persist(part, versions[i].extractable);
+    for (auto& change : rows(versions[i])) outcome.changes.push_back(std::move(change));
+  }
+  file.commit();
+  for (auto& change : op::replaced_changes(context, planned)) outcome.changes.push_back(std::move(change));
+  for (auto& change : bundle.changes()) outcome.changes.push_back(std::move(change));
+  return outcome;
+}
+
+}  // namespace
+
+void make_on_token(op::Context& context, op::VersionRecord& version) {
+  auto& token = context.token();
+  const bool pair = class_of(version.type) == KeyClass::pair;
+  if (!token.profile().copies || (pair && !token.profile().private_pairs_copy)) {
+    for (const auto& object : token.generate_on_token(version.role, version.type, version.label(), version.id, version.extractable)) {
+      note_public(context, version, object);
+    }
+    return;
+  }
+  for (const auto& fresh : token.generate(version.role, version.type, version.label(), version.id, version.extractable)) {
+    note_public(context, version, token.persist(fresh, version.extractable));
+  }
+}
+
+void require_backup_possible(const pkcs11::Token& token, Role role, KeyType type) {
+  if (role == Role::kek) {
+    throw Error::usage("a kek cannot be backed up into a bundle of data keys",
+                       "make it --exportable if it must be re-wrapped later; gen --role kek --backup comes with export-kek");
+  }
+  const bool pair = class_of(type) == KeyClass::pair;
+  if (!token.profile().copies || (pair && !token.profile().private_pairs_copy)) {
+    throw Error::unavailable("this token cannot copy keys, which backup at birth needs",
+                             "make the key --exportable and back it up with kmtool wrap");
+  }
+}
+
+op::BundleRecord make_backed_up(op::Context& context, op::Plan plan, std::vector<op::VersionRecord>& versions, const Birth& birth,
+                                const Rows& rows) {
+  const auto algorithm = op::common_algorithm(context.token(), versions);
+  auto keks = op::keks_on_token(context, birth.keks, context.objects_of(birth.keks));
+  const auto id = op::new_bundle_id(context);
+  plan.files.push_back({birth.target.string(), op::temporary_for(context, birth.target).string(), id, op::catalogued_at(context, birth.target), {}});
+  for (const auto& version : versions) {
+    for (auto& change : rows(version)) plan.finish.push_back(std::move(change));
+  }
+  op::BundleRecord bundle;
+  context.run(plan, [&] {
+    AtomicFile file(birth.target, context.options.overwrite, plan.files[0].temporary_path);
+    op::BundleOut out(context, file, std::move(keks), id, versions.size(), birth.waivers, algorithm);
+    return act(context, versions, out, file, plan.files[0], rows, bundle);
+  });
+  return bundle;
+}
+
+}  // namespace kmtool::keys

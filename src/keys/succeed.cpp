@@ -1,0 +1,133 @@
+#include "kmtool/keys/succeed.hpp"
+
+#include <algorithm>
+
+#include "keys/make.hpp"
+#include "kmtool/core/file.hpp"
+#include "kmtool/domain/name.hpp"
+#include "kmtool/keys/state.hpp"
+
+namespace kmtool::keys {
+
+namespace {
+
+op::VersionRecord next_version(op::Context& context, const SuccessorRequest& request) {
+  const UnixTime now = context.now();
+  op::VersionRecord to;
+  to.name = request.key.name;
+  to.version = request.key.latest + 1;
+  to.role = request.key.role;
+  to.type = request.key.type;
+  to.extractable = request.from.extractable;
+  to.origin = "generated";
+  to.backed_up = request.backup.has_value();
+  to.created = now;
+  to.activated = now;
+  to.changed = now;
+  to.reason = "succeeds " + request.from.label();
+  to.expires = policy::originator_end(context.home.policy, to.role, now, request.key.cryptoperiod);
+  to.token_serial = context.token().info().serial;
+  return to;
+}
+
+/// The KEKs of the bundle that holds the old version, as they are now.
+std::vector<op::VersionRecord> recipients_of(const op::Context& context, const op::VersionRecord& from) {
+  auto bundles = context.bundles_of(from);
+  std::erase_if(bundles, [](const op::BundleRecord& bundle) { return bundle.kind != "keys" || !bundle.kept_for.empty(); });
+  if (bundles.empty()) {
+    throw Error::missing("the catalog knows no bundle that holds " + from.label() + ", so it is not known under which kek to back up its successor",
+                         "make a new key with kmtool gen NAME --backup FILE --kek KEK");
+  }
+  const auto first = std::min_element(bundles.begin(), bundles.end(), [](const auto& a, const auto& b) { return a.created < b.created; });
+  std::vector<op::VersionRecord> keks;
+  for (const auto& label : first->keks) {
+    auto kek = context.resolve(KeyRef::parse(label).name);
+    const bool twice = std::any_of(keks.begin(), keks.end(), [&](const auto& other) { return other.id == kek.id; });
+    if (!twice) keks.push_back(std::move(kek));
+  }
+  return keks;
+}
+
+std::vector<policy::Waiver> judge(op::Context& context, const SuccessorRequest& request, const op::VersionRecord& to,
+                                  const std::vector<op::VersionRecord>& keks) {
+  const auto& rules = context.home.policy;
+  auto violations = policy::judge_token(rules, context.token_facts());
+  const auto add = [&violations](std::vector<policy::Violation> more) {
+    for (auto& violation : more) violations.push_back(std::move(violation));
+  };
+  add(policy::judge_key(rules, to.role, to.type, to.extractable, to.backed_up));
+  if (request.key.cryptoperiod) add(policy::judge_period(rules, to.role, *request.key.cryptoperiod));
+  for (const auto& kek : keks) add(policy::judge_backup(rules, kek.facts(), to.facts(), context.now()));
+  auto waivers = context.options.waivers;
+  waivers.insert(waivers.end(), request.from.waivers.begin(), request.from.waivers.end());  // what was waived for the key holds for its successor
+  return policy::enforce(rules, violations, waivers);
+}
+
+void require_label_free(op::Context& context, const op::VersionRecord& to) {
+  if (context.token().find_by_label(to.label()).empty()) return;
+  throw Error::exists("the token already has an object labelled " + to.label() + ", which kmtool does not manage",
+                      "rename it with the tool that made it, then rotate again");
+}
+
+op::Plan plan_of(const op::VersionRecord& from, const op::VersionRecord& to) {
+  op::Plan plan;
+  plan.command = "rotate";
+  plan.target = to.label();
+  plan.keys.push_back({to.label(), to.id, to.role, to.type, to.extractable, false});
+  plan.details = {{"from", from.label()}, {"to", to.label()}, {"role", to_text(to.role)}, {"type", to_text(to.type)}};
+  return plan;
+}
+
+}  // namespace
+
+bool needs_backup(const op::VersionRecord& version) { return version.backed_up && version.origin == "generated" && !version.extractable; }
+
+Successor succeed(op::Context& context, const SuccessorRequest& request) {
+  if (needs_backup(request.from) && !request.backup) {
+    throw Error::refused("G-VAULT", request.from.label() + " was backed up at birth: its successor needs a backup too",
+                         "kmtool rotate " + request.key.name + " --backup FILE");
+  }
+  Successor result{request.from, next_version(context, request), std::nullopt};
+  auto& to = result.to;
+  auto& from = result.from;
+  require_label_free(context, to);
+  std::vector<op::VersionRecord> keks;
+  if (request.backup) {
+    require_backup_possible(context.token(), to.role, to.type);
+    keks = recipients_of(context, from);
+  }
+  to.waivers = judge(context, request, to, keks);
+  std::filesystem::path target;
+  if (request.backup) target = check_output(*request.backup, context.options.overwrite);
+  auto key = request.key;
+  key.active = to.version;
+  key.latest = to.version;
+  if (request.overlap) {
+    from.deactivate_at = context.now() + *request.overlap;
+  } else {
+    auto ignored = key;
+    transition_changes(ignored, from, State::deactivated, context.now(), "succeeded by " + to.label());
+  }
+  if (context.options.dry_run) return result;
+  to.id = context.token().random(16);
+  const auto rows = [&](const op::VersionRecord& version) {
+    std::vector<journal::Change> changes{key.change(), from.change(), version.change()};
+    if (request.with) {
+      for (auto& change : request.with(version)) changes.push_back(std::move(change));
+    }
+    return changes;
+  };
+  std::vector<op::VersionRecord> versions{to};
+  if (request.backup) {
+    result.bundle = make_backed_up(context, plan_of(from, to), versions, {target, keks, to.waivers}, rows);
+  } else {
+    context.run(plan_of(from, to), [&] {
+      make_on_token(context, versions.front());
+      return op::Outcome{rows(versions.front()), {{"from", from.label()}}};
+    });
+  }
+  to = versions.front();
+  return result;
+}
+
+}  // namespace kmtool::keys

@@ -1,0 +1,91 @@
+#include "kmtool/transfer/inventory.hpp"
+
+#include <unistd.h>
+
+#include <algorithm>
+
+#include "kmtool/core/file.hpp"
+#include "kmtool/transfer/transfer.hpp"
+
+namespace kmtool::transfer {
+
+namespace {
+
+std::string this_host() {
+  char name[256] = {};
+  return gethostname(name, sizeof name - 1) == 0 ? name : "";
+}
+
+BundleCheck check_one(op::Context& context, op::BundleRecord bundle) {
+  using Verdict = BundleCheck::Verdict;
+  std::error_code error;
+  if (!std::filesystem::exists(bundle.path, error)) {
+    const bool here = bundle.host == this_host();
+    const std::string why = here ? "it is not there: moved, or on offline media" : "written on " + bundle.host;
+    return {std::move(bundle), here ? Verdict::missing : Verdict::elsewhere, why};
+  }
+  try {
+    const auto result = verify(&context, bundle.path, std::nullopt);
+    if (result.summary.header.id != bundle.id) return {std::move(bundle), Verdict::bad, "another bundle lies under this name"};
+    if (!result.signer.trusted) return {std::move(bundle), Verdict::bad, "signed by someone unknown (" + result.signer.who + ")"};
+    if (result.summary.file_digest != bundle.digest) return {std::move(bundle), Verdict::bad, "it is not the file that was written: its digest differs"};
+    bundle.verified = context.now();
+    const bool sealed = std::find(result.seals.begin(), result.seals.end(), "ok") != result.seals.end();
+    return {std::move(bundle), Verdict::ok, sealed ? "" : "no seal could be checked: none of its KEKs is on this token"};
+  } catch (const Error& failure) {
+    if (failure.exit() == ExitCode::unavailable || failure.exit() == ExitCode::busy) throw;
+    return {std::move(bundle), Verdict::bad, failure.message()};
+  }
+}
+
+}  // namespace
+
+std::vector<BundleCheck> verify_bundles(op::Context& context, const std::vector<op::BundleRecord>& bundles) {
+  std::vector<BundleCheck> checks;
+  for (const auto& bundle : bundles) {
+    context.check_stop();
+    checks.push_back(check_one(context, bundle));
+    context.progress("verifying", checks.size(), bundles.size());
+  }
+  if (context.options.dry_run) return checks;
+  std::vector<journal::Change> changes;
+  Json details{{"verified", 0}, {"not_verified", Json::array()}};
+  for (const auto& check : checks) {
+    if (check.verdict == BundleCheck::Verdict::ok) {
+      for (auto& change : check.bundle.changes()) changes.push_back(std::move(change));
+    } else if (details["not_verified"].size() < 100) {
+      details["not_verified"].push_back({{"bundle", check.bundle.id}, {"why", check.why.substr(0, 200)}});
+    }
+  }
+  details["verified"] = changes.size();
+  context.note("bundles --verify-all", std::to_string(checks.size()) + " bundles", std::move(details), std::move(changes));
+  return checks;
+}
+
+std::vector<std::string> confirm_restored(op::Context& context, const std::filesystem::path& file) {
+  const auto path = std::filesystem::absolute(file).lexically_normal();
+  const auto id = op::catalogued_at(context, path);
+  if (id.empty()) throw Error::missing("the catalog knows no bundle " + path.string(), "kmtool bundles lists them");
+  std::vector<journal::Change> changes;
+  std::vector<std::string> removed;
+  for (auto& bundle : context.bundles()) {
+    if (bundle.id == id) {
+      bundle.restored = context.now();
+      for (auto& change : bundle.changes()) changes.push_back(std::move(change));
+    } else if (bundle.kept_for == id) {
+      removed.push_back(bundle.path);
+      for (auto& change : bundle.removal()) changes.push_back(std::move(change));
+    }
+  }
+  if (context.options.dry_run) return removed;
+  // On record first: a file that is left over then is only that.
+  context.note("bundles --confirm-restored", path.string(), {{"bundle", id}, {"removed", removed}}, std::move(changes));
+  for (const auto& old : removed) {
+    std::error_code error;
+    std::filesystem::remove(old, error);
+    if (error) throw Error::from_errno("remove", old, error.value());
+  }
+  return removed;
+}
+
+}  // namespace kmtool::transfer

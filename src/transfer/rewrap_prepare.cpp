@@ -1,0 +1,150 @@
+#include "transfer/rewrap_prepare.hpp"
+
+#include <algorithm>
+#include <set>
+
+#include "kmtool/core/file.hpp"
+#include "kmtool/domain/name.hpp"
+#include "kmtool/transfer/transfer.hpp"
+
+namespace kmtool::transfer {
+
+namespace {
+
+/// Why a bundle stays as it is, though nothing is wrong with it.
+struct Stays {
+  std::string why;
+};
+
+std::optional<op::VersionRecord> version_with(const op::Context& context, const bundle::Recipient& recipient) {
+  for (auto& version : context.versions()) {
+    if (version.role == Role::kek && version.id == recipient.id && version.state != State::destroyed) return version;
+  }
+  return std::nullopt;
+}
+
+bool protects(const op::VersionRecord& version, UnixTime now) {
+  const auto end = version.facts().originator_end;
+  return may_protect(version.state) && (!end || *end > now);
+}
+
+/// The KEK that takes a recipient's place: itself while it may wrap, else its key's active version.
+op::VersionRecord successor_of(const op::Context& context, const RewrapRequest& request, const bundle::Recipient& recipient) {
+  const auto version = version_with(context, recipient);
+  if (!version) throw Stays{"its recipient " + recipient.kek + " is not on this token and could not seal it again"};
+  const auto key = context.find_key(version->name);
+  const bool rotated = version->name == request.kek;
+  if (!rotated && protects(*version, context.now())) return *version;
+  const auto active = key && key->active ? context.find_version(version->name, *key->active) : std::nullopt;
+  if (!active || !protects(*active, context.now())) throw Stays{"no version of " + version->name + " may wrap now"};
+  return *active;
+}
+
+void find_keks(op::Context& context, const RewrapRequest& request, const bundle::Header& header, Prepared& prepared) {
+  bool changes = false;
+  for (const auto& recipient : header.recipients) {
+    const auto kek = successor_of(context, request, recipient);
+    changes = changes || kek.id != recipient.id;
+    const bool twice = std::any_of(prepared.keks.begin(), prepared.keks.end(), [&](const auto& other) { return other.id == kek.id; });
+    if (!twice) prepared.keks.push_back(kek);
+  }
+  if (!changes) throw Stays{"it is under the active version already"};
+}
+
+/// The first recipient whose KEK may still unwrap; proves the seal.
+void open_with(op::Context& context, const bundle::Summary& summary, KekObjects& keks, Prepared& prepared) {
+  const auto& recipients = summary.header.recipients;
+  for (std::size_t i = 0; i < recipients.size(); ++i) {
+    const auto version = version_with(context, recipients[i]);
+    if (!version || !may_process(version->state)) continue;
+    const auto& kek = keks.get(*version);
+    const auto seal = context.token().hmac_sha256(kek.seal.handle, summary.seal_message);
+    bundle::require_seal(summary, i, seal, prepared.old.path);
+    prepared.recipient = i;
+    prepared.opens = kek.wrap.handle;
+    prepared.opens_by = recipients[i].algorithm;
+    return;
+  }
+  throw Stays{"none of its KEKs may unwrap on this token"};
+}
+
+std::vector<policy::Waiver> judge(op::Context& context, const bundle::Header& header, const std::vector<op::VersionRecord>& keks,
+                                  const std::map<std::string, policy::KeyFacts>& kinds) {
+  std::vector<policy::Violation> violations;
+  for (const auto& kek : keks) {
+    for (const auto& [name, facts] : kinds) {
+      for (auto& violation : policy::judge_backup(context.home.policy, kek.facts(), facts, context.now())) violations.push_back(std::move(violation));
+    }
+  }
+  auto waivers = context.options.waivers;
+  for (const auto& waiver : header.waivers) waivers.push_back({waiver.rule, waiver.reason});  // what was waived once stays on record
+  return policy::enforce(context.home.policy, violations, waivers);
+}
+
+Prepared prove(op::Context& context, const RewrapRequest& request, const op::BundleRecord& bundle, KekObjects& keks) {
+  Prepared prepared;
+  prepared.old = bundle;
+  LineReader reader(bundle.path, bundle::max_line);
+  std::map<std::string, policy::KeyFacts> kinds;  // one of each kind is judged
+  std::map<KeyType, op::VersionRecord> types;
+  const auto summary = bundle::read(reader, [&](const bundle::Record& record, std::size_t) {
+    policy::KeyFacts facts{label_of(record.name, record.version), record.role, record.type, record.strength, State::active, true, record.expires};
+    kinds.emplace(std::string(to_text(record.role)) + "/" + std::string(to_text(record.type)), std::move(facts));
+    op::VersionRecord version;
+    version.name = record.name;
+    version.version = record.version;
+    version.type = record.type;
+    types.emplace(record.type, std::move(version));
+  });
+  if (!bundle.id.empty() && summary.header.id != bundle.id) throw Stays{"another bundle lies under this name now"};
+  if (summary.header.kind != "keys") throw Stays{"it holds a kek, not keys: export the kek again"};
+  find_keks(context, request, summary.header, prepared);
+  const auto signer = find_signer(&context, std::nullopt, summary, bundle.path);
+  if (!signer.trusted) {
+    throw Error::tampered(bundle.path + " is signed by someone unknown (" + signer.who + ")", "pin its signer with kmtool signer trust, or remove it");
+  }
+  open_with(context, summary, keks, prepared);
+  prepared.digest = summary.file_digest;
+  prepared.records = summary.header.records;
+  prepared.waivers = judge(context, summary.header, prepared.keks, kinds);
+  std::vector<op::VersionRecord> samples;
+  for (auto& [type, version] : types) samples.push_back(std::move(version));
+  prepared.algorithm = op::common_algorithm(context.token(), samples);
+  if (prepared.old.id.empty()) prepared.old.records = prepared.records;
+  check_output(bundle.path, true);
+  return prepared;
+}
+
+}  // namespace
+
+const op::Kek& KekObjects::get(const op::VersionRecord& version) {
+  const auto found = found_.find(version.label());
+  if (found != found_.end()) return found->second;
+  const auto keks = op::keks_on_token(context_, {version}, context_.objects_of({version}));
+  return found_.emplace(version.label(), keks.front()).first->second;
+}
+
+std::optional<Prepared> prepare(op::Context& context, const RewrapRequest& request, const op::BundleRecord& bundle, KekObjects& keks,
+                                std::vector<NotRewrapped>& left) {
+  std::error_code error;
+  const auto status = std::filesystem::symlink_status(bundle.path, error);
+  if (status.type() == std::filesystem::file_type::not_found) {
+    left.push_back({bundle.path, "it is not there: moved, or on offline media" + (bundle.host.empty() ? "" : " (written on " + bundle.host + ")")});
+    return std::nullopt;
+  }
+  if (status.type() != std::filesystem::file_type::regular) {
+    left.push_back({bundle.path, "it is not a regular file"});
+    return std::nullopt;
+  }
+  try {
+    return prove(context, request, bundle, keks);
+  } catch (const Stays& stays) {
+    left.push_back({bundle.path, stays.why});
+  } catch (const Error& failure) {
+    if (failure.exit() != ExitCode::damaged && failure.exit() != ExitCode::refused && failure.exit() != ExitCode::exists) throw;
+    left.push_back({bundle.path, failure.message(), true});
+  }
+  return std::nullopt;
+}
+
+}  // namespace kmtool::transfer
