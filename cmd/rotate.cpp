@@ -102,7 +102,6 @@ int run(Globals& globals, RotateOptions& o) {
   read_options(o);
   auto options = options_of(globals);
   if (o.no_wait) options.lock_wait = std::chrono::milliseconds(0);
-  options.many_objects = o.request.rewrap_all || !o.request.rewrap.empty();
   // The runner is forked here: later, with the module loaded, nothing may be.
   bool hooks = !o.request.hook.empty();
   if (o.request.due && !hooks) {

@@ -157,8 +157,8 @@ void prove_log_signer(Context& context) {
 
 std::map<std::string, std::size_t> nameless_objects(Context& context) {
   std::map<std::string, std::size_t> found;
-  for (const auto& object : context.token().scan()) {
-    if (object.nameless() && is_key(object)) ++found[fingerprint(object)];
+  for (const auto& object : context.token().find_nameless()) {
+    if (is_key(object)) ++found[fingerprint(object)];
   }
   return found;
 }

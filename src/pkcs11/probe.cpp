@@ -26,6 +26,7 @@ class Probe {
     probe_copies();
     probe_modifying();
     probe_extraction();
+    probe_finding();
     probe_pairs();
     probe_rsa();
     return std::move(profile_);
@@ -59,6 +60,17 @@ class Probe {
 
   void make_kek() {
     attempt([&] { kek_ = secret(Role::kek, KeyType::aes256, Part::kek_wrap, false); });
+  }
+
+  void probe_finding() {
+    if (!kek_) return;
+    attempt([&] {
+      Attributes what;
+      what.flag(CKA_TOKEN, false).flag(CKA_PRIVATE, true).flag(CKA_SENSITIVE, true).number(CKA_VALUE_LEN, 32).flag(CKA_ENCRYPT, true);
+      const Made nameless = own(session_.generate(CKM_AES_KEY_GEN, std::move(what)));
+      const auto found = session_.find(std::move(Attributes().flag(CKA_TOKEN, false).text(CKA_LABEL, "").bytes(CKA_ID, {})));
+      profile_.finds_nameless = std::ranges::find(found, nameless->get()) != found.end() && std::ranges::find(found, kek_->get()) == found.end();
+    });
   }
 
   std::string try_wrap(CK_OBJECT_HANDLE key) {

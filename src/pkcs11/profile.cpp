@@ -10,7 +10,7 @@
 namespace kmtool::pkcs11 {
 namespace {
 
-constexpr std::int64_t format = 2;
+constexpr std::int64_t format = 3;
 constexpr std::int64_t largest_mechanism = 0xFFFFFFFF;
 
 struct Flag {
@@ -27,6 +27,7 @@ constexpr std::array flags{
     Flag{"copyable_known", &Profile::copyable_known},
     Flag{"private_pairs_copy", &Profile::private_pairs_copy},
     Flag{"one_object_per_id", &Profile::one_object_per_id},
+    Flag{"finds_nameless", &Profile::finds_nameless},
     Flag{"relabels", &Profile::relabels},
     Flag{"hmac_sha256", &Profile::hmac_sha256},
     Flag{"ecdsa_p256", &Profile::ecdsa_p256},

@@ -146,6 +146,15 @@ std::vector<Object> Token::scan() {
   return find_objects(impl_->session, std::move(filter));
 }
 
+std::vector<Object> Token::find_nameless() {
+  Attributes filter;
+  filter.flag(CKA_TOKEN, true);
+  if (impl_->profile.finds_nameless) filter.text(CKA_LABEL, "").bytes(CKA_ID, {});
+  auto found = find_objects(impl_->session, std::move(filter));
+  std::erase_if(found, [](const Object& object) { return !object.nameless(); });
+  return found;
+}
+
 Object Token::read(Handle handle) { return read_object(impl_->session, handle.value); }
 
 // -- making ---------------------------------------------------------------------------------------------------------

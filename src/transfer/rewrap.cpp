@@ -88,7 +88,7 @@ class Batch {
       if (record.wrapped.size() > bundle.from.recipient) return workers.push({index, record});
       throw Error::tampered(bundle.plan.final_path + " changed while it was read");
     });
-    if (summary.file_digest == bundle.from.digest) return;
+    if (summary.file_digest == bundle.from.summary.file_digest) return;
     throw Error::tampered(bundle.plan.final_path + " changed while it was read", "it stays as it is; run the command again");
   }
 
@@ -161,16 +161,15 @@ RewrapResult rewrap(op::Context& context, const RewrapRequest& request) {
     batch.clear();
     octets = 0;
   };
-  for (const auto& bundle : request.bundles) {
-    context.check_stop();
-    auto prepared = prepare(context, request, bundle, keks, result.left);
-    if (!prepared) continue;
+  std::vector<Prepared> prepared;
+  prepare_all(context, request, keks, result.left, [&](Prepared&& bundle) { prepared.push_back(std::move(bundle)); });
+  for (auto& bundle : prepared) {
     if (context.options.dry_run) {
-      result.done.push_back({prepared->old.path, prepared->records});
+      result.done.push_back({bundle.old.path, bundle.records});
       continue;
     }
-    octets += 4 * prepared->old.path.size();
-    batch.push_back(std::move(*prepared));
+    octets += 4 * bundle.old.path.size();
+    batch.push_back(std::move(bundle));
     if (batch.size() >= most_files || octets >= most_octets) run_batch();
   }
   run_batch();

@@ -5,6 +5,7 @@
 
 #include "kmtool/core/file.hpp"
 #include "kmtool/domain/name.hpp"
+#include "kmtool/op/workers.hpp"
 #include "kmtool/transfer/transfer.hpp"
 
 namespace kmtool::transfer {
@@ -16,22 +17,15 @@ struct Stays {
   std::string why;
 };
 
-std::optional<op::VersionRecord> version_with(const op::Context& context, const bundle::Recipient& recipient) {
-  for (auto& version : context.versions()) {
-    if (version.role == Role::kek && version.id == recipient.id && version.state != State::destroyed) return version;
-  }
-  return std::nullopt;
-}
-
 bool protects(const op::VersionRecord& version, UnixTime now) {
   const auto end = version.facts().originator_end;
   return may_protect(version.state) && (!end || *end > now);
 }
 
 /// The KEK that takes a recipient's place: itself while it may wrap, else its key's active version.
-op::VersionRecord successor_of(const op::Context& context, const RewrapRequest& request, const bundle::Recipient& recipient) {
-  const auto version = version_with(context, recipient);
-  if (!version) throw Stays{"its recipient " + recipient.kek + " is not on this token and could not seal it again"};
+op::VersionRecord successor_of(const op::Context& context, const RewrapRequest& request, const KekObjects& keks, const bundle::Recipient& recipient) {
+  const auto* version = keks.version_with(recipient.id);
+  if (version == nullptr) throw Stays{"its recipient " + recipient.kek + " is not on this token and could not seal it again"};
   const auto key = context.find_key(version->name);
   const bool rotated = version->name == request.kek;
   if (!rotated && protects(*version, context.now())) return *version;
@@ -40,10 +34,10 @@ op::VersionRecord successor_of(const op::Context& context, const RewrapRequest& 
   return *active;
 }
 
-void find_keks(op::Context& context, const RewrapRequest& request, const bundle::Header& header, Prepared& prepared) {
+void find_keks(op::Context& context, const RewrapRequest& request, const KekObjects& keks, const bundle::Header& header, Prepared& prepared) {
   bool changes = false;
   for (const auto& recipient : header.recipients) {
-    const auto kek = successor_of(context, request, recipient);
+    const auto kek = successor_of(context, request, keks, recipient);
     changes = changes || kek.id != recipient.id;
     const bool twice = std::any_of(prepared.keks.begin(), prepared.keks.end(), [&](const auto& other) { return other.id == kek.id; });
     if (!twice) prepared.keks.push_back(kek);
@@ -51,15 +45,14 @@ void find_keks(op::Context& context, const RewrapRequest& request, const bundle:
   if (!changes) throw Stays{"it is under the active version already"};
 }
 
-/// The first recipient whose KEK may still unwrap; proves the seal.
-void open_with(op::Context& context, const bundle::Summary& summary, KekObjects& keks, Prepared& prepared) {
+/// The first recipient whose KEK may still unwrap; its seal is still to be proven.
+void open_with(const bundle::Summary& summary, KekObjects& keks, Prepared& prepared) {
   const auto& recipients = summary.header.recipients;
   for (std::size_t i = 0; i < recipients.size(); ++i) {
-    const auto version = version_with(context, recipients[i]);
-    if (!version || !may_process(version->state)) continue;
+    const auto* version = keks.version_with(recipients[i].id);
+    if (version == nullptr || !may_process(version->state)) continue;
     const auto& kek = keks.get(*version);
-    const auto seal = context.token().hmac_sha256(kek.seal.handle, summary.seal_message);
-    bundle::require_seal(summary, i, seal, prepared.old.path);
+    prepared.seal = kek.seal.handle;
     prepared.recipient = i;
     prepared.opens = kek.wrap.handle;
     prepared.opens_by = recipients[i].algorithm;
@@ -87,7 +80,7 @@ Prepared prove(op::Context& context, const RewrapRequest& request, const op::Bun
   LineReader reader(bundle.path, bundle::max_line);
   std::map<std::string, policy::KeyFacts> kinds;  // one of each kind is judged
   std::map<KeyType, op::VersionRecord> types;
-  const auto summary = bundle::read(reader, [&](const bundle::Record& record, std::size_t) {
+  auto summary = bundle::read(reader, [&](const bundle::Record& record, std::size_t) {
     policy::KeyFacts facts{label_of(record.name, record.version), record.role, record.type, record.strength, State::active, true, record.expires};
     kinds.emplace(std::string(to_text(record.role)) + "/" + std::string(to_text(record.type)), std::move(facts));
     op::VersionRecord version;
@@ -98,13 +91,12 @@ Prepared prove(op::Context& context, const RewrapRequest& request, const op::Bun
   });
   if (!bundle.id.empty() && summary.header.id != bundle.id) throw Stays{"another bundle lies under this name now"};
   if (summary.header.kind != "keys") throw Stays{"it holds a kek, not keys: export the kek again"};
-  find_keks(context, request, summary.header, prepared);
+  find_keks(context, request, keks, summary.header, prepared);
   const auto signer = find_signer(&context, std::nullopt, summary, bundle.path);
   if (!signer.trusted) {
     throw Error::tampered(bundle.path + " is signed by someone unknown (" + signer.who + ")", "pin its signer with kmtool signer trust, or remove it");
   }
-  open_with(context, summary, keks, prepared);
-  prepared.digest = summary.file_digest;
+  open_with(summary, keks, prepared);
   prepared.records = summary.header.records;
   prepared.waivers = judge(context, summary.header, prepared.keks, kinds);
   std::vector<op::VersionRecord> samples;
@@ -112,10 +104,22 @@ Prepared prove(op::Context& context, const RewrapRequest& request, const op::Bun
   prepared.algorithm = op::common_algorithm(context.token(), samples);
   if (prepared.old.id.empty()) prepared.old.records = prepared.records;
   check_output(bundle.path, true);
+  prepared.summary = std::move(summary);
   return prepared;
 }
 
 }  // namespace
+
+KekObjects::KekObjects(op::Context& context) : context_(context) {
+  for (auto& version : context.versions()) {
+    if (version.role == Role::kek && version.state != State::destroyed) versions_.emplace(version.id, std::move(version));
+  }
+}
+
+const op::VersionRecord* KekObjects::version_with(const Bytes& id) const {
+  const auto found = versions_.find(id);
+  return found == versions_.end() ? nullptr : &found->second;
+}
 
 const op::Kek& KekObjects::get(const op::VersionRecord& version) {
   const auto found = found_.find(version.label());
@@ -123,6 +127,8 @@ const op::Kek& KekObjects::get(const op::VersionRecord& version) {
   const auto keks = op::keks_on_token(context_, {version}, context_.objects_of({version}));
   return found_.emplace(version.label(), keks.front()).first->second;
 }
+
+namespace {
 
 std::optional<Prepared> prepare(op::Context& context, const RewrapRequest& request, const op::BundleRecord& bundle, KekObjects& keks,
                                 std::vector<NotRewrapped>& left) {
@@ -145,6 +151,29 @@ std::optional<Prepared> prepare(op::Context& context, const RewrapRequest& reque
     left.push_back({bundle.path, failure.message(), true});
   }
   return std::nullopt;
+}
+
+}  // namespace
+
+void prepare_all(op::Context& context, const RewrapRequest& request, KekObjects& keks, std::vector<NotRewrapped>& left,
+                 const std::function<void(Prepared&&)>& take) {
+  op::Workers<Prepared, Bytes> workers(
+      context, request.sessions > 0 ? request.sessions : context.home.policy.sessions,
+      [](pkcs11::Token& token, const Prepared& prepared) { return token.hmac_sha256(prepared.seal, prepared.summary.seal_message); },
+      [&](Prepared&& prepared, Bytes&& seal) {
+        try {
+          bundle::require_seal(prepared.summary, prepared.recipient, seal, prepared.old.path);
+        } catch (const Error& failure) {
+          if (failure.exit() != ExitCode::damaged) throw;
+          left.push_back({prepared.old.path, failure.message(), true});
+          return;
+        }
+        take(std::move(prepared));
+      });
+  for (const auto& bundle : request.bundles) {
+    if (auto prepared = prepare(context, request, bundle, keks, left)) workers.push(std::move(*prepared));
+  }
+  workers.drain();
 }
 
 }  // namespace kmtool::transfer

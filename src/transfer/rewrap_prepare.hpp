@@ -1,4 +1,5 @@
 #pragma once
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -12,9 +13,9 @@ namespace kmtool::transfer {
 /// A bundle that was read once and proven, with the KEKs that open it and those that will.
 struct Prepared {
   op::BundleRecord old;
-  std::string digest;         ///< of the file as it was proven; the second reading must give it again
   std::size_t recipient = 0;  ///< whose KEK opens it
-  pkcs11::Handle opens;
+  pkcs11::Handle opens, seal;
+  bundle::Summary summary;
   WrapAlgorithm opens_by = WrapAlgorithm::aes_kwp;
   std::vector<op::VersionRecord> keks;  ///< of the new bundle, in the order of the old recipients
   WrapAlgorithm algorithm = WrapAlgorithm::aes_kwp;
@@ -22,19 +23,22 @@ struct Prepared {
   std::vector<policy::Waiver> waivers;
 };
 
-/// Token objects of KEK versions, looked up once each.
+/// The home's KEK versions by CKA_ID, and their token objects, looked up once each.
 class KekObjects {
  public:
-  explicit KekObjects(op::Context& context) : context_(context) {}
+  explicit KekObjects(op::Context& context);
+  /// nullptr: unknown here, or destroyed.
+  [[nodiscard]] const op::VersionRecord* version_with(const Bytes& id) const;
   const op::Kek& get(const op::VersionRecord& version);
 
  private:
   op::Context& context_;
+  std::map<Bytes, op::VersionRecord> versions_;
   std::map<std::string, op::Kek> found_;
 };
 
-/// Reads and proves one bundle. The reason why it stays as it is goes into `left`.
-std::optional<Prepared> prepare(op::Context& context, const RewrapRequest& request, const op::BundleRecord& bundle, KekObjects& keks,
-                                std::vector<NotRewrapped>& left);
+/// Reads and proves the bundles, in their order; the reason why one stays as it is goes into `left`. `take` may throw.
+void prepare_all(op::Context& context, const RewrapRequest& request, KekObjects& keks, std::vector<NotRewrapped>& left,
+                 const std::function<void(Prepared&&)>& take);
 
 }  // namespace kmtool::transfer

@@ -183,11 +183,15 @@ UnwrapResult drill(op::Context& context, const UnwrapRequest& request, const Pro
   UnwrapResult result;
   result.checked = true;
   auto& token = context.token();
+  std::map<Bytes, op::VersionRecord> originals;
+  for (auto& version : context.versions()) {
+    if (version.state != State::destroyed) originals.emplace(version.id, std::move(version));
+  }
   each_record(proven, reader, request, [&](const bundle::Record& record, std::size_t index) {
     context.check_stop();
     const auto fresh = open_record(token, proven, record, versions[index]);
-    for (const auto& version : context.versions()) {
-      if (version.id != record.id || version.state == State::destroyed) continue;
+    if (const auto found = originals.find(record.id); found != originals.end()) {
+      const auto& version = found->second;
       const Part part = op::wrapped_part(version.role);
       const auto objects = context.objects_of({version});
       const auto& original = objects.at(version.label()).at(part);

@@ -27,8 +27,7 @@ class Workers {
   Workers(Context& context, int sessions, Work work, Sink sink) : context_(context), work_(std::move(work)), sink_(std::move(sink)) {
     if (sessions <= 1) return;
     bound_ = static_cast<std::size_t>(sessions) * in_flight_each;
-    for (int i = 0; i < sessions; ++i) tokens_.push_back(context.token().sibling());
-    for (auto& token : tokens_) threads_.emplace_back([this, &token] { serve(token); });
+    for (int i = 0; i < sessions; ++i) threads_.emplace_back([this] { start(); });
   }
   Workers(const Workers&) = delete;
   Workers& operator=(const Workers&) = delete;
@@ -66,7 +65,7 @@ class Workers {
   }
 
  private:
-  static constexpr std::size_t in_flight_each = 4;  ///< keeps the sessions busy while the caller seals and signs
+  static constexpr std::size_t in_flight_each = 8;  ///< keeps the sessions busy while the caller seals and signs
   struct Job {
     In in;
     std::optional<Out> out;
@@ -74,7 +73,19 @@ class Workers {
     bool done = false;
   };
 
-  void serve(pkcs11::Token& token) {
+  /// A thread opens its own session: on a slow token they all open at once.
+  void start() noexcept {
+    std::optional<pkcs11::Token> token;
+    std::exception_ptr error;
+    try {
+      token.emplace(context_.token().sibling());
+    } catch (...) {
+      error = std::current_exception();
+    }
+    serve(token ? &*token : nullptr, error);
+  }
+
+  void serve(pkcs11::Token* token, const std::exception_ptr& no_session) {
     for (;;) {
       std::shared_ptr<Job> job;
       {
@@ -85,9 +96,9 @@ class Workers {
         waiting_.pop_front();
       }
       std::optional<Out> out;
-      std::exception_ptr error;
+      std::exception_ptr error = no_session;
       try {
-        out = work_(token, job->in);
+        if (token != nullptr) out = work_(*token, job->in);
       } catch (...) {
         error = std::current_exception();
       }
@@ -114,7 +125,6 @@ class Workers {
   Work work_;
   Sink sink_;
   std::size_t bound_ = 1;
-  std::vector<pkcs11::Token> tokens_;
   std::vector<std::thread> threads_;
   std::deque<std::shared_ptr<Job>> order_, waiting_;
   std::mutex mutex_;

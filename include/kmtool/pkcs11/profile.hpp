@@ -28,6 +28,7 @@ struct Profile {
   /// The token keeps one object a class and CKA_ID: writing a second one silently replaces the first (NSS; recognised, not
   /// tried). The second objects of a KEK and of the anchor then carry a suffix on the token that Object::id does not show.
   bool one_object_per_id = false;
+  bool finds_nameless = false;  ///< C_FindObjects with an empty label and id gives just the objects without them
   bool relabels = false;  ///< CKA_LABEL of a secret object can be changed (needed for the anchor)
   bool hmac_sha256 = false, ecdsa_p256 = false, ed25519 = false, aes_gcm = false;
   std::map<std::string, std::string> wraps;  ///< type name → `yes` or the CKR name: which kinds C_WrapKey takes

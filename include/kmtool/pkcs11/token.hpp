@@ -138,6 +138,8 @@ class Token {
   std::vector<Object> find_by_label(const std::string& label);
   /// Every object on the token that this session sees (one find, one read per object). Session objects are left out.
   std::vector<Object> scan();
+  /// Those without label and id: by one find where the profile says that the token can, else among all.
+  std::vector<Object> find_nameless();
   Object read(Handle handle);
 
   // -- making -------------------------------------------------------------------------------------------------------
