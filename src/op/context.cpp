@@ -78,11 +78,22 @@ pkcs11::Token login(const Options& options, const home::Home& home) {
   how.lock_file = home.paths.token_lock();
   how.lock_wait = options.lock_wait;
   SecretBytes pin;
-  if (named != "protected") {
-    pin = home::read_pin(named.empty() ? home::PinSource{} : home::PinSource::parse(named), options.no_input);
+  const bool by_pad = named == "protected";
+  const auto source = by_pad || named.empty() ? home::PinSource{} : home::PinSource::parse(named);
+  if (!by_pad) {
+    if (options.no_input) home::require_untried(home.paths, source);
+    pin = home::read_pin(source, options.no_input);
     how.pin = &pin;
   }
-  auto token = pkcs11::Token::open(home.config.module, home.config.token, how);
+  auto token = [&] {
+    try {
+      return pkcs11::Token::open(home.config.module, home.config.token, how);
+    } catch (const Error& error) {
+      if (error.code() == "CKR_PIN_INCORRECT") home::note_refused_pin(home.paths, source);
+      throw;
+    }
+  }();
+  home::forget_refused_pin(home.paths);
   if (home.config.embedded) home::keep_token_copy(home.paths);
   return token;
 }

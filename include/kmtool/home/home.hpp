@@ -77,6 +77,13 @@ struct PinSource {
 /// (0600 or 0400). prompt needs a terminal and is refused with --no-input (77). Throws refused (77) for an empty PIN.
 SecretBytes read_pin(const PinSource& source, bool no_input);
 
+/// A PIN file that the token refused is not tried again without a person until it has changed: a cron job must not lock the token. What is
+/// kept is the file's identity (device, inode, size, times), in HOME/pin.refused; nothing of the PIN.
+/// Throws refused (77) when this file, unchanged, was refused before.
+void require_untried(const Paths& paths, const PinSource& source);
+void note_refused_pin(const Paths& paths, const PinSource& source);
+void forget_refused_pin(const Paths& paths);
+
 // -- the embedded SoftHSM token -----------------------------------------------------------------------------------------
 
 /// Path of libsofthsm2.so (KMTOOL_SOFTHSM2 or Debian's places); throws unavailable (69) with the package's name.

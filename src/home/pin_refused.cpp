@@ -1,0 +1,41 @@
+#include <fmt/format.h>
+#include <sys/stat.h>
+
+#include "kmtool/core/file.hpp"
+#include "kmtool/home/home.hpp"
+
+namespace kmtool::home {
+
+namespace {
+
+std::filesystem::path note_of(const Paths& paths) { return paths.root / "pin.refused"; }
+
+/// Empty for what has no identity of its own: a variable, a command, a descriptor, a person.
+std::string identity_of(const PinSource& source) {
+  struct stat info {};
+  if (source.kind != PinSource::Kind::file || stat(source.value.c_str(), &info) != 0) return {};
+  return fmt::format("{}:{}:{}:{}.{}:{}.{}\n", info.st_dev, info.st_ino, info.st_size, info.st_mtim.tv_sec, info.st_mtim.tv_nsec,
+                     info.st_ctim.tv_sec, info.st_ctim.tv_nsec);
+}
+
+}  // namespace
+
+void require_untried(const Paths& paths, const PinSource& source) {
+  const auto identity = identity_of(source);
+  std::error_code error;
+  if (identity.empty() || !std::filesystem::exists(note_of(paths), error)) return;
+  if (read_trusted(note_of(paths)) != identity) return;
+  throw Error::refused("pin-refused-before", "the token has refused the PIN in " + source.value + ", and the file has not changed since",
+                       "put the right PIN into it; a person at a terminal may try without --no-input");
+}
+
+void note_refused_pin(const Paths& paths, const PinSource& source) {
+  if (const auto identity = identity_of(source); !identity.empty()) write_private_file(note_of(paths), view(identity), true);
+}
+
+void forget_refused_pin(const Paths& paths) {
+  std::error_code ignored;
+  std::filesystem::remove(note_of(paths), ignored);
+}
+
+}  // namespace kmtool::home
