@@ -146,10 +146,12 @@ std::vector<pkcs11::FreshObject> open_record(pkcs11::Token& token, const Proven&
   const auto& recipient = proven.summary.header.recipients[proven.recipient];
   const Part part = op::wrapped_part(version.role);
   const pkcs11::ObjectSpec spec{version.role, version.type, part, version.label(), version.id, false};
+  std::optional<crypto::PublicKey> known;
+  if (part == Part::private_half) known = crypto::PublicKey::from_spki(record.public_spki.value());
   std::vector<pkcs11::FreshObject> fresh;
-  fresh.push_back(token.unwrap(proven.wrap.handle, recipient.algorithm, record.wrapped[proven.recipient], spec, false));
-  if (part != Part::private_half) return fresh;
-  const auto key = crypto::PublicKey::from_spki(record.public_spki.value());
+  fresh.push_back(token.unwrap(proven.wrap.handle, recipient.algorithm, record.wrapped[proven.recipient], spec, false, known ? &*known : nullptr));
+  if (!known) return fresh;
+  const auto& key = *known;
   if (version.role == Role::sign && !token.private_matches(token.read(fresh[0].handle), key)) {
     token.destroy(fresh[0].handle);
     throw Error::tampered(version.label() + ": the private key in the bundle does not belong to its public key");

@@ -78,6 +78,23 @@ class Nss(harness.Case):
         self.ok("wrap", "carrier", "--kek", "root", "--out", out)
         self.ok("unwrap", out, "--check")
 
+    def test_elliptic_pairs(self):
+        self.ok("gen", "signing", "--role", "sign", "--exportable", "--waive", "G-SEALED=a test")
+        out = self.dir / "ec.kmb"
+        self.ok("wrap", "signing", "--kek", "root", "--out", out)
+        self.ok("unwrap", out, "--check")
+        self.ok("unwrap", out, "--as", "signing-again", "--activate")
+
+    def test_rotation(self):
+        self.ok("gen", "parent", "--role", "kek")
+        self.ok("gen", "child", "--role", "data", "--exportable")
+        out = self.dir / "child.kmb"
+        self.ok("wrap", "child", "--kek", "parent", "--out", out)
+        report = self.ok_json("rotate", "parent", "--rewrap-all")
+        self.assertEqual(report["rewrapped"], [{"file": str(out), "records": 1}])
+        self.ok("unwrap", out, "--check")
+        self.assertEqual(self.ok_json("bundles", "--depends-on", "parent@1")["bundles"], [])
+
     def test_doctor(self):
         self.assertIs(self.ok_json("doctor")["healthy"], True)
 
