@@ -245,6 +245,18 @@ bool token_object_lost(const Paths& paths, bool mend) {
   return true;
 }
 
+std::size_t remove_empty_objects(const Paths& paths) {
+  std::size_t count = 0;
+  for (const auto& folder : token_folders(paths)) {
+    for (const auto& file : entries(folder)) {
+      std::error_code error;
+      const bool empty = file.extension() == ".object" && file.filename() != "token.object" && fs::is_regular_file(file, error) && fs::file_size(file, error) == 0;
+      if (empty && !error && fs::remove(file, error)) ++count;
+    }
+  }
+  return count;
+}
+
 void sync_token_files(const Paths& paths, std::filesystem::file_time_type since) {
   // The kernel stamps files with a clock that may lag behind ours by a tick; some file systems count whole seconds.
   if (since > fs::file_time_type::min() + std::chrono::seconds(2)) since -= std::chrono::seconds(2);

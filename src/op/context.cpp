@@ -134,11 +134,16 @@ Context Context::open(Options options, Need need) {
   const auto mode = need == Need::reader ? journal::Journal::Mode::read : journal::Journal::Mode::write;
   state.journal.emplace(journal::Journal::open(context.home.paths.journal(), mode));
   if (need == Need::reader) return context;
+  if (need == Need::mutation && context.home.config.embedded && home::remove_empty_objects(context.home.paths) > 0) {
+    state.repaired.push_back("removed object files that the software token had left empty");
+  }
   state.token.emplace(login(context.options, context.home));
   load_profile(*state.token, *state.journal);
   read_ahead(context);
   bind_token(context);
-  if (need == Need::mutation && !context.options.skip_anchor) state.repaired = recover(context);
+  if (need == Need::mutation && !context.options.skip_anchor) {
+    for (auto& line : recover(context)) state.repaired.push_back(std::move(line));
+  }
   if (need == Need::mutation && !context.options.any_policy) require_accepted_policy(context);
   return context;
 }

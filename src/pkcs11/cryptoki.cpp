@@ -91,12 +91,12 @@ CK_STATE Session::state() const {
 }
 
 std::vector<CK_OBJECT_HANDLE> Session::find(Attributes filter) const {
-  call("C_FindObjectsInit", functions_->C_FindObjectsInit, handle_, filter.data(), filter.size());
-  struct Finish {
+  struct Finish {  // also where it seems not to have begun: a later search must not find this one in its way
     CK_FUNCTION_LIST* functions;
     CK_SESSION_HANDLE handle;
     ~Finish() { invoke(functions->C_FindObjectsFinal, handle); }
   } const finish{functions_, handle_};
+  call("C_FindObjectsInit", functions_->C_FindObjectsInit, handle_, filter.data(), filter.size());
   std::vector<CK_OBJECT_HANDLE> out;
   std::array<CK_OBJECT_HANDLE, find_batch> batch{};
   for (;;) {

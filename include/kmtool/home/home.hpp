@@ -97,6 +97,9 @@ void prepare_embedded(const Paths& paths);
 void keep_token_copy(const Paths& paths);
 /// True when token.object is empty or missing and a copy is there; with `mend` puts the copy back.
 bool token_object_lost(const Paths& paths, bool mend);
+/// Removes object files that SoftHSM was stopped in the middle of rewriting: nothing is in them, and it does not look at them any more.
+/// (token.object has its copy.) To be called under the mutation lock. How many there were.
+std::size_t remove_empty_objects(const Paths& paths);
 /// fsyncs the token's files changed since `since` and their folder; throws io (74) naming an empty object file.
 void sync_token_files(const Paths& paths, std::filesystem::file_time_type since);
 

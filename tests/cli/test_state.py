@@ -1,0 +1,142 @@
+"""States of SP 800-57: every transition that is legal, no other, and what each state forbids."""
+
+import itertools
+import json
+import time
+
+import harness
+
+STATES = ("pre-activation", "active", "suspended", "deactivated", "compromised", "destroyed")
+VERBS = {"activate": "active", "suspend": "suspended", "resume": "active", "deactivate": "deactivated", "compromise": "compromised", "destroy": "destroyed"}
+LEGAL = {
+    "pre-activation": {"activate", "compromise", "destroy"},
+    "active": {"suspend", "deactivate", "compromise", "destroy"},
+    "suspended": {"resume", "deactivate", "compromise", "destroy"},
+    "deactivated": {"compromise", "destroy"},
+    "compromised": {"destroy"},
+    "destroyed": set(),
+}
+WAY = {"pre-activation": [], "active": [], "suspended": ["suspend"], "deactivated": ["deactivate"], "compromised": ["compromise"], "destroyed": ["destroy"]}
+
+
+class States(harness.Case):
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.home = cls.embedded_home()
+        cls.env = dict(cls.env, KMTOOL_HOME=str(cls.home))
+        cls.ok("gen", "root", "--role", "kek")
+
+    numbers = itertools.count(1)
+
+    def key_in(self, state, role="data", *words):
+        name = f"k{next(self.numbers)}"
+        later = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 86400))
+        words = list(words) + (["--activate-at", later] if state == "pre-activation" else [])
+        self.ok("gen", name, "--role", role, *words)
+        return name + "@1"
+
+    def move(self, key, state):
+        for verb in WAY[state]:
+            self.change(key, verb)
+
+    def change(self, key, verb, **more):
+        return self.ok("state", key, verb, "--reason", "a test", "--yes", **more)
+
+    def state_of(self, key):
+        return {k["label"]: k["state"] for k in self.ok_json("list")["keys"]}[key]
+
+    def test_every_transition(self):
+        """From each of six states with each of six verbs: 36 cases, of which 14 are legal."""
+        legal = 0
+        for state, verb in itertools.product(STATES, VERBS):
+            with self.subTest(state=state, verb=verb):
+                key = self.key_in(state)
+                self.move(key, state)
+                if verb in LEGAL[state]:
+                    self.change(key, verb)
+                    self.assertEqual(self.state_of(key), VERBS[verb])
+                    legal += 1
+                else:
+                    self.refused(77, "state", key, verb, "--reason", "a test", "--yes")
+                    self.assertEqual(self.state_of(key), state)
+        self.assertEqual(legal, 14)
+
+    def test_what_a_kek_may(self):
+        """Wraps: only active. Unwraps: active, deactivated, compromised."""
+        self.ok("gen", "cargo", "--role", "data", "--exportable")
+        for state in STATES:
+            with self.subTest(state=state):
+                kek = self.key_in(state, "kek")
+                out = self.dir / f"{kek}.kmb"
+                if state != "pre-activation":
+                    self.ok("wrap", "cargo", "--kek", kek, "--out", out)
+                self.move(kek, state)
+                result = self.kmtool("wrap", "cargo", "--kek", kek, "--out", self.dir / f"{kek}-again.kmb")
+                self.assertEqual(result.code == 0, state == "active", result)
+                if state != "active":
+                    self.assertIn(result.code, (66, 77), result)
+                if state == "pre-activation":
+                    continue
+                result = self.kmtool("unwrap", out, "--check")
+                self.assertEqual(result.code == 0, state in ("active", "deactivated", "compromised"), result)
+
+    def test_a_compromised_key_is_not_wrapped(self):
+        key = self.key_in("active", "data", "--exportable")
+        name = key.split("@")[0]
+        out = self.dir / "held.kmb"
+        self.ok("wrap", name, "--kek", "root", "--out", out)
+        changed = self.ok_json("state", key, "compromise", "--reason", "seen on a screen")
+        self.assertEqual([one["path"] for one in changed["affected"]], [str(out)])
+        self.assertEqual(changed["keys"][0]["state"], "compromised")
+        self.refused(77, "wrap", key, "--kek", "root", "--out", self.dir / "never.kmb")
+        self.assertNotIn(name, [json.loads(line).get("key", {}).get("name") for line in self.wrap_all().splitlines()])
+
+    def wrap_all(self):
+        out = self.dir / f"all-{next(self.numbers)}.kmb"
+        self.ok("gen", f"filler{next(self.numbers)}", "--role", "data", "--exportable")
+        self.ok("wrap", "--all", "--kek", "root", "--out", out)
+        return out.read_text()
+
+    def test_destroying(self):
+        kek = self.key_in("active", "kek")
+        key = self.key_in("active", "data", "--exportable")
+        out = self.dir / "only.kmb"
+        self.ok("wrap", key, "--kek", kek, "--out", out)
+        before = self.snapshot(self.home)
+        dry = self.ok("state", kek, "destroy", "--reason", "x", "--dry-run")
+        self.assertIn(str(out), dry.err)
+        self.refused(77, "state", kek, "destroy", "--reason", "x", "--no-input", says="--yes")
+        self.assertEqual(self.snapshot(self.home), before)
+        result = self.change(kek, "destroy")
+        self.assertIn("opens under no other kek", result.err)
+        self.assertEqual(self.state_of(kek), "destroyed")
+        self.assertFalse([o for o in self.objects(self.home) if o["label"] == kek])
+        self.refused(66, "unwrap", out, "--check")
+        alone = self.key_in("active")
+        self.assertIn("lost for ever", self.change(alone, "destroy").err)
+        self.assertIs(self.ok_json("doctor")["healthy"], True)
+
+    def test_one_active_version(self):
+        self.ok("gen", "two", "--role", "data")
+        self.ok("state", "two", "suspend", "--reason", "a test")
+        self.refused(66, "show", "two", says="no active version")
+        self.ok("state", "two@1", "resume", "--reason", "a test")
+        self.ok("rotate", "two")
+        self.refused(77, "state", "two@1", "resume", "--reason", "a test")
+
+    def test_reasons(self):
+        key = self.key_in("active")
+        self.refused(64, "state", key, "suspend", says="--reason")
+        self.refused(64, "state", key, "suspend", "--reason", "")
+        self.refused(64, "state", key, "suspend", "--reason", "two\nlines")
+        self.refused(64, "state", key, "melt", "--reason", "x")
+        self.refused(66, "state", "nothing@1", "suspend", "--reason", "x")
+        self.ok("state", key, "suspend", "--reason", "the quarterly review")
+        entry = self.entries(self.home)[-1]
+        self.assertEqual((entry["command"], entry["target"]), ("state suspend", key))
+        self.assertEqual(entry["details"]["reason"], "the quarterly review")
+
+
+if __name__ == "__main__":
+    harness.main()
