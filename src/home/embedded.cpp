@@ -257,6 +257,17 @@ std::size_t remove_empty_objects(const Paths& paths) {
   return count;
 }
 
+void remove_stale_temporaries(const Paths& paths) {
+  const auto now = fs::file_time_type::clock::now();
+  for (const auto& folder : {paths.root, paths.signers()}) {
+    for (const auto& file : entries(folder)) {
+      std::error_code error;
+      const bool ours = file.extension() == ".kmtmp" && fs::is_regular_file(fs::symlink_status(file, error));
+      if (ours && !error && now - fs::last_write_time(file, error) > std::chrono::minutes(1) && !error) fs::remove(file, error);
+    }
+  }
+}
+
 void sync_token_files(const Paths& paths, std::filesystem::file_time_type since) {
   // The kernel stamps files with a clock that may lag behind ours by a tick; some file systems count whole seconds.
   if (since > fs::file_time_type::min() + std::chrono::seconds(2)) since -= std::chrono::seconds(2);

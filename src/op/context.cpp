@@ -134,6 +134,7 @@ Context Context::open(Options options, Need need) {
   const auto mode = need == Need::reader ? journal::Journal::Mode::read : journal::Journal::Mode::write;
   state.journal.emplace(journal::Journal::open(context.home.paths.journal(), mode));
   if (need == Need::reader) return context;
+  if (need == Need::mutation) home::remove_stale_temporaries(context.home.paths);
   if (need == Need::mutation && context.home.config.embedded && home::remove_empty_objects(context.home.paths) > 0) {
     state.repaired.push_back("removed object files that the software token had left empty");
   }

@@ -100,6 +100,8 @@ bool token_object_lost(const Paths& paths, bool mend);
 /// Removes object files that SoftHSM was stopped in the middle of rewriting: nothing is in them, and it does not look at them any more.
 /// (token.object has its copy.) To be called under the mutation lock. How many there were.
 std::size_t remove_empty_objects(const Paths& paths);
+/// Removes temporary files in the home that are older than a minute: writing one takes a moment, so its writer is gone.
+void remove_stale_temporaries(const Paths& paths);
 /// fsyncs the token's files changed since `since` and their folder; throws io (74) naming an empty object file.
 void sync_token_files(const Paths& paths, std::filesystem::file_time_type since);
 
