@@ -173,7 +173,7 @@ void add_commands(CLI::App& app, Globals& globals, Action& action) {
   const std::vector<Group> groups{
       {"Setting up", {add_init, add_doctor, add_home, add_token, add_signer, add_policy}},
       {"Keys", {add_gen, add_list, add_show, add_state}},
-      {"Running", {add_rotate}},
+      {"Running", {add_rotate, add_monitor}},
       {"Bundles", {add_wrap, add_verify, add_inspect, add_unwrap, add_bundles}},
       {"Shells", {add_completion}},
   };
@@ -222,8 +222,25 @@ int run(const std::vector<std::string>& words, Globals& globals) {
   return action();
 }
 
+/// The one command whose exit codes are those of a Nagios plugin: every failure is `unknown`.
+bool is_monitor(const std::vector<std::string>& words) {
+  for (std::size_t i = 0; i < words.size() && words[i] != "--"; ++i) {
+    if (!words[i].empty() && words[i][0] != '-') return words[i] == "monitor";
+    const bool takes_value = words[i] == "--home" || words[i] == "--pin-source" || words[i] == "--format" || words[i] == "--waive";
+    if (takes_value) ++i;
+  }
+  return false;
+}
+
+int unknown(const std::string& message) {
+  const std::string line = "KMTOOL UNKNOWN - " + printable(message) + "\n";
+  if (::write(STDOUT_FILENO, line.data(), line.size()) < 0) return 3;
+  return 3;
+}
+
 int run_and_report(const std::vector<std::string>& words) {
   Globals globals;
+  const bool monitor = is_monitor(words);
   const bool json = wants_json(words);
   set_signals(globals.stop);
   try {
@@ -239,11 +256,11 @@ int run_and_report(const std::vector<std::string>& words) {
     globals.out.flush();
     return exit;
   } catch (const Error& error) {
-    return report(error, json);
+    return monitor ? unknown(error.message()) : report(error, json);
   } catch (const std::bad_alloc&) {
-    return report(Error::internal("out of memory"), json);
+    return monitor ? unknown("out of memory") : report(Error::internal("out of memory"), json);
   } catch (const std::exception& error) {
-    return report(Error::internal(std::string("unexpected: ") + error.what(), "please report this"), json);
+    return monitor ? unknown(error.what()) : report(Error::internal(std::string("unexpected: ") + error.what(), "please report this"), json);
   }
 }
 

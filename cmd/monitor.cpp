@@ -1,0 +1,52 @@
+#include "kmtool/rotate/monitor.hpp"
+
+#include "common.hpp"
+#include "kmtool/core/text.hpp"
+
+namespace kmtool::cmd {
+
+namespace {
+
+struct MonitorOptions {
+  std::string warning, critical, unverified;
+};
+
+/// `0` switches a check off.
+void read(const std::string& text, const std::string& option, std::int64_t& to) {
+  if (!text.empty()) to = text == "0" ? 0 : parse_period(text, option);
+}
+
+int run(Globals& globals, const MonitorOptions& o) {
+  rotate::MonitorRequest request;
+  read(o.warning, "--warning", request.warning);
+  read(o.critical, "--critical", request.critical);
+  read(o.unverified, "--unverified", request.unverified);
+  auto context = op::Context::open(options_of(globals), op::Need::reader);
+  const auto report = rotate::monitor(context, request);
+  static const char* const words[] = {"OK", "WARNING", "CRITICAL"};
+  if (json_wanted(globals)) {
+    globals.out.json(Json{{"status", report.status}, {"text", report.text}, {"performance", report.performance}, {"findings", report.lines}});
+    return report.status;
+  }
+  // `|` begins the performance data: none may stand in the text.
+  std::string text = printable(report.text);
+  for (char& c : text) c = c == '|' ? '/' : c;
+  globals.out.line(std::string("KMTOOL ") + words[report.status] + " - " + text + " | " + report.performance);
+  if (globals.verbose > 0) {
+    for (const auto& line : report.lines) globals.out.line(printable(line));
+  }
+  return report.status;
+}
+
+}  // namespace
+
+void add_monitor(CLI::App& app, Globals& globals, Action& action) {
+  auto* sub = app.add_subcommand("monitor", "Nagios/Icinga plugin: expiring keys, unverified bundles, a broken journal");
+  auto o = std::make_shared<MonitorOptions>();
+  sub->add_option("--warning", o->warning, "warn of active keys that expire within this time (30d)")->type_name("DURATION");
+  sub->add_option("--critical", o->critical, "critical: active keys that expire within this time (7d)")->type_name("DURATION");
+  sub->add_option("--unverified", o->unverified, "warn of bundles that nobody verified for this long (90d; 0: never)")->type_name("DURATION");
+  sub->callback([&globals, &action, o] { action = [&globals, o] { return run(globals, *o); }; });
+}
+
+}  // namespace kmtool::cmd

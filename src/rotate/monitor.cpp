@@ -1,0 +1,133 @@
+#include "kmtool/rotate/monitor.hpp"
+
+#include <unistd.h>
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "kmtool/core/file.hpp"
+#include "kmtool/core/text.hpp"
+
+namespace kmtool::rotate {
+
+namespace {
+
+constexpr int warning = 1, critical = 2;
+
+struct Finding {
+  int status;
+  std::string what;
+  std::vector<std::string> lines;
+};
+
+std::string counted(std::size_t count, const char* one, const char* many) { return fmt::format("{} {}", count, count == 1 ? one : many); }
+
+/// What is wrong with the record itself; nothing else can be believed then.
+std::optional<std::string> broken(op::Context& context) {
+  try {
+    const auto pem = context.home.paths.signers() / "log.pem";
+    const auto key = crypto::PublicKey::from_pem(read_trusted(pem), pem.string());
+    context.journal().trust_head(context.journal().check_head(context.home.config.origin(), key));
+    return std::nullopt;
+  } catch (const Error& error) {
+    return error.message();
+  }
+}
+
+class Look {
+ public:
+  Look(op::Context& context, const MonitorRequest& request) : context_(context), request_(request), now_(context.now()) {}
+
+  MonitorReport report() {
+    if (const auto what = broken(context_)) {
+      return {critical, "the journal is broken: " + *what, fmt::format("journal={}", context_.journal().size()), {}};
+    }
+    keys();
+    bundles();
+    owed();
+    MonitorReport out;
+    std::stable_sort(findings_.begin(), findings_.end(), [](const auto& a, const auto& b) { return a.status > b.status; });
+    std::vector<std::string> texts;
+    for (const auto& finding : findings_) {
+      out.status = std::max(out.status, finding.status);
+      texts.push_back(finding.what);
+      out.lines.insert(out.lines.end(), finding.lines.begin(), finding.lines.end());
+    }
+    out.text = texts.empty() ? counted(keys_, "key", "keys") + ", " + counted(bundles_, "bundle", "bundles") + ": everything is in order" : join(texts, ", ");
+    out.performance = fmt::format("keys={} expiring={} expired={} bundles={} unverified={} missing={} hooks={} journal={}", keys_, expiring_, expired_, bundles_,
+                                  unverified_, missing_, hooks_, context_.journal().size());
+    return out;
+  }
+
+ private:
+  void add(int status, std::string what, std::vector<std::string> lines) {
+    if (!lines.empty()) findings_.push_back({status, std::move(what), std::move(lines)});
+  }
+
+  void keys() {
+    std::vector<std::string> expired, soon, later, overdue;
+    for (const auto& version : context_.versions()) {
+      const bool activate = version.state == State::pre_activation && version.activate_at && *version.activate_at <= now_;
+      const bool deactivate = version.state == State::active && version.deactivate_at && *version.deactivate_at <= now_;
+      if (activate || deactivate) overdue.push_back(version.label() + (activate ? " was to be activated" : " was to be deactivated"));
+      if (version.state != State::active) continue;
+      ++keys_;
+      if (!version.expires || version.deactivate_at) continue;
+      const auto line = version.label() + " until " + rfc3339(*version.expires);
+      if (*version.expires <= now_) {
+        expired.push_back(line);
+      } else if (*version.expires <= now_ + request_.critical) {
+        soon.push_back(line);
+      } else if (*version.expires <= now_ + request_.warning) {
+        later.push_back(line);
+      }
+    }
+    expired_ = expired.size();
+    expiring_ = soon.size() + later.size();
+    add(critical, counted(expired.size(), "key has", "keys have") + " expired", expired);
+    add(critical, counted(soon.size(), "key expires", "keys expire") + " within " + duration_text(request_.critical), soon);
+    add(warning, counted(later.size(), "key expires", "keys expire") + " within " + duration_text(request_.warning), later);
+    add(warning, counted(overdue.size(), "change of state is", "changes of state are") + " overdue", overdue);
+  }
+
+  void bundles() {
+    char host[256] = {};
+    if (gethostname(host, sizeof host - 1) != 0) host[0] = '\0';
+    std::vector<std::string> unverified, missing;
+    for (const auto& bundle : context_.bundles()) {
+      ++bundles_;
+      std::error_code error;
+      if (bundle.host == host && !std::filesystem::exists(bundle.path, error)) missing.push_back(bundle.path + " is missing");
+      const auto last = bundle.verified.value_or(bundle.created);
+      if (request_.unverified > 0 && last + request_.unverified <= now_) unverified.push_back(bundle.path + " last verified " + rfc3339(last));
+    }
+    unverified_ = unverified.size();
+    missing_ = missing.size();
+    add(warning, counted(missing.size(), "bundle is", "bundles are") + " missing", missing);
+    add(warning, counted(unverified.size(), "bundle", "bundles") + " unverified for " + duration_text(request_.unverified), unverified);
+  }
+
+  void owed() {
+    std::vector<std::string> hooks, rotations, intents;
+    for (const auto& item : context_.journal().proven_all("hook")) hooks.push_back("the hook for " + item.id + " has not succeeded yet");
+    for (const auto& item : context_.journal().proven_all("rotation")) rotations.push_back("the rotation of " + item.id + " is not finished");
+    if (!context_.journal().items("intent").empty()) intents.push_back("a command was interrupted: the next one, or kmtool doctor --repair, finishes it");
+    hooks_ = hooks.size();
+    add(warning, counted(hooks.size(), "hook is", "hooks are") + " owed", hooks);
+    add(warning, counted(rotations.size(), "rotation is", "rotations are") + " open", rotations);
+    add(warning, "unfinished work", intents);
+  }
+
+  op::Context& context_;
+  const MonitorRequest& request_;
+  UnixTime now_;
+  std::vector<Finding> findings_;
+  std::size_t keys_ = 0, expiring_ = 0, expired_ = 0, bundles_ = 0, unverified_ = 0, missing_ = 0, hooks_ = 0;
+};
+
+}  // namespace
+
+MonitorReport monitor(op::Context& reader, const MonitorRequest& request) { return Look(reader, request).report(); }
+
+}  // namespace kmtool::rotate
