@@ -172,7 +172,7 @@ void add_commands(CLI::App& app, Globals& globals, Action& action) {
   };
   const std::vector<Group> groups{
       {"Setting up", {add_init, add_doctor, add_home, add_token, add_signer, add_policy}},
-      {"Keys", {add_gen, add_list, add_show, add_state}},
+      {"Keys", {add_gen, add_adopt, add_list, add_show, add_state}},
       {"Running", {add_rotate, add_monitor}},
       {"Bundles", {add_wrap, add_verify, add_inspect, add_unwrap, add_bundles}},
       {"Shells", {add_completion}},

@@ -1,6 +1,7 @@
 #include "common.hpp"
 #include "kmtool/core/encoding.hpp"
 #include "kmtool/crypto/public_key.hpp"
+#include "kmtool/keys/adopt.hpp"
 
 namespace kmtool::cmd {
 
@@ -25,6 +26,9 @@ void print_details(Globals& globals, const op::Context& context, const op::Versi
   table.row({"exportable", version.extractable ? "yes, wrapped under a KEK" : "no"});
   table.row({"backed up", version.backed_up ? "yes" : "not at birth"});
   table.row({"origin", version.origin});
+  if (version.changed) table.row({"last change", rfc3339(*version.changed) + (version.reason.empty() ? "" : ": " + version.reason)});
+  if (version.deactivate_at) table.row({"overlap ends", rfc3339(*version.deactivate_at)});
+  for (const auto& flaw : keys::readable_flaws(version)) table.row({"flaw", flaw});
   table.row({"token serial", version.token_serial});
   table.row({"id", hex(version.id)});
   if (key && !key->owner.empty()) table.row({"owner", key->owner});
@@ -53,6 +57,10 @@ int run(Globals& globals, const ShowOptions& o) {
     json["application"] = key ? key->application : "";
     json["waivers"] = Json::array();
     for (const auto& waiver : version.waivers) json["waivers"].push_back({{"rule", waiver.rule}, {"reason", waiver.reason}});
+    json["flaws"] = keys::readable_flaws(version);
+    json["reason"] = version.reason;
+    json["changed"] = version.changed ? Json(rfc3339(*version.changed)) : Json(nullptr);
+    json["deactivate_at"] = version.deactivate_at ? Json(rfc3339(*version.deactivate_at)) : Json(nullptr);
     globals.out.json(Json{{"keys", Json::array({json})}});
   } else {
     print_details(globals, context, version);

@@ -12,7 +12,7 @@
 namespace kmtool::bundle {
 namespace {
 
-constexpr std::size_t id_size = 16;
+constexpr std::size_t id_size = 16, longest_id = 64;
 constexpr int last_version = 999999;
 constexpr std::size_t max_recipients = 16;
 constexpr std::uint64_t max_records = 10'000'000;
@@ -135,7 +135,8 @@ void check_header(const Header& header, const JsonFail& fail) {
 void check_record(const Record& record, const std::vector<WrapAlgorithm>& algorithms, const JsonFail& fail) {
   if (!is_name(record.name)) fail("field \"name\": not a key name");
   if (record.version < 1 || record.version > last_version) fail("field \"version\": expected 1 to 999999");
-  if (record.id.size() != id_size) fail("field \"id\": expected 16 bytes");
+  // Keys that kmtool made have 16 octets; adopted ones what their maker gave them.
+  if (record.id.empty() || record.id.size() > longest_id) fail("field \"id\": expected 1 to 64 bytes");
   check_kind(record, fail);
   if (!is_time(record.created)) fail("field \"created\": out of range");
   if (record.expires && !is_time(*record.expires)) fail("field \"expires\": out of range");

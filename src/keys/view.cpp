@@ -10,7 +10,7 @@ std::string uri_of(const op::Context& context, const op::VersionRecord& version)
   token.serial = version.token_serial;
   const auto object_class =
       class_of(version.type) == KeyClass::pair ? pkcs11::ObjectClass::private_key : pkcs11::ObjectClass::secret_key;
-  return pkcs11::key_uri(token, version.label(), version.id, object_class);
+  return pkcs11::key_uri(token, version.object_label(), version.id, object_class);
 }
 
 Json to_json(const op::Context& context, const op::VersionRecord& version) {

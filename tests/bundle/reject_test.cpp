@@ -135,7 +135,7 @@ const std::vector<Edit> secret_edits = {
     {R"("version":3)", R"("version":1000000)", "field \"version\": expected 1 to 999999"},
     {R"("version":3)", R"("version":03)", "not valid JSON"},
     {R"("version":3)", R"("version":"3")", "key: field \"version\": expected an integer"},
-    {"404142434445464748494a4b4c4d4e4f", "404142434445464748494a4b4c4d4e", "field \"id\": expected 16 bytes"},
+    {"404142434445464748494a4b4c4d4e4f", "40414243444546474849404142434445464748494041424344454647484940414243444546474849404142434445464748494041424344454647484940414243444546474849", "field \"id\": expected 1 to 64 bytes"},
     {"404142434445464748494a4b4c4d4e4f", "404142434445464748494a4b4c4d4e4g", "expected lower-case hexadecimal"},
     {R"("class":"secret")", R"("class":"pair")", "class pair contradicts type aes-256"},
     {R"("class":"secret")", R"("class":"public")", "unknown class \"public\""},

@@ -1,0 +1,72 @@
+#include "kmtool/keys/adopt.hpp"
+
+#include "common.hpp"
+#include "kmtool/core/encoding.hpp"
+#include "kmtool/core/text.hpp"
+
+namespace kmtool::cmd {
+
+namespace {
+
+struct AdoptOptions {
+  keys::AdoptRequest request;
+  std::string id, role;
+};
+
+void read_options(AdoptOptions& o) {
+  auto& request = o.request;
+  const int ways = static_cast<int>(request.all) + static_cast<int>(!request.label.empty()) + static_cast<int>(!o.id.empty());
+  if (ways != 1 || request.all == !request.name.empty()) {
+    throw Error::usage("which objects?", "kmtool adopt NAME --label LABEL, or NAME --id HEX, or --all");
+  }
+  if (!o.id.empty()) {
+    const auto id = from_hex(o.id);
+    if (!id || id->empty()) throw Error::usage("--id: " + printable(o.id) + " is not hexadecimal");
+    request.id = *id;
+  }
+  if (!o.role.empty()) request.role = parse_role(o.role);
+}
+
+int run(Globals& globals, AdoptOptions& o) {
+  read_options(o);
+  const auto target = o.request.all ? std::string("--all") : o.request.name;
+  return op::recorded(options_of(globals), op::Need::mutation, "adopt", target, [&](op::Context& context) {
+    const auto result = keys::adopt(context, o.request);
+    if (json_wanted(globals)) {
+      Json json{{"keys", Json::array()}, {"skipped", Json::array()}};
+      for (const auto& version : result.keys) {
+        auto one = keys::to_json(context, version);
+        one["flaws"] = keys::readable_flaws(version);
+        json["keys"].push_back(std::move(one));
+      }
+      for (const auto& skipped : result.skipped) json["skipped"].push_back({{"object", skipped.what}, {"why", skipped.why}});
+      globals.out.json(json);
+    } else {
+      if (result.keys.empty()) note(globals, "nothing was adopted");
+      print_keys(globals, context, result.keys);
+      for (const auto& version : result.keys) {
+        for (const auto& flaw : keys::readable_flaws(version)) warn(globals, version.label() + ": " + flaw);
+      }
+      for (const auto& skipped : result.skipped) warn(globals, "left out " + skipped.what + ": " + skipped.why);
+    }
+    say_dry_run(globals);
+    return 0;
+  });
+}
+
+}  // namespace
+
+void add_adopt(CLI::App& app, Globals& globals, Action& action) {
+  auto* sub = app.add_subcommand("adopt", "bring keys that other tools made on the token under management");
+  auto o = std::make_shared<AdoptOptions>();
+  sub->add_option("name", o->request.name, "the name it shall have")->type_name("NAME");
+  sub->add_option("--label", o->request.label, "the object's CKA_LABEL")->type_name("LABEL");
+  sub->add_option("--id", o->id, "the object's CKA_ID")->type_name("HEX");
+  sub->add_flag("--all", o->request.all, "every key that is not managed; names are made from labels");
+  sub->add_option("--role", o->role, "where the object's usages do not tell")->type_name("ROLE");
+  sub->add_option("--owner", o->request.owner, "who is responsible")->type_name("TEXT");
+  sub->add_option("--application", o->request.application, "what uses it")->type_name("TEXT");
+  sub->callback([&globals, &action, o] { action = [&globals, o] { return run(globals, *o); }; });
+}
+
+}  // namespace kmtool::cmd
