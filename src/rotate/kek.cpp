@@ -42,11 +42,17 @@ std::optional<OpenRotation> open_rotation(op::Context& context, const std::strin
   return rotation;
 }
 
-std::vector<std::string> absolute(const std::vector<std::filesystem::path>& paths) {
+/// The files that were named (they are there): under the path that the catalog has, else behind symbolic links.
+std::vector<std::string> absolute(const op::Context& context, const std::vector<std::filesystem::path>& paths) {
   std::vector<std::string> out;
-  for (const auto& path : paths) out.push_back(std::filesystem::absolute(path).lexically_normal().string());
+  for (const auto& path : paths) {
+    const auto plain = std::filesystem::absolute(path).lexically_normal();
+    out.push_back(op::catalogued_at(context, plain).empty() ? std::filesystem::canonical(path).string() : plain.string());
+  }
   return out;
 }
+
+std::filesystem::path own_folder(const op::Context& context) { return context.home.paths.root / "bundles"; }
 
 bool is_old_version(const std::string& label, const std::string& name, int active) {
   const auto ref = KeyRef::parse(label);
@@ -68,7 +74,9 @@ std::vector<op::BundleRecord> wanted(const op::Context& context, const OpenRotat
   std::erase_if(bundles, [](const auto& bundle) { return !bundle.kept_for.empty(); });
   if (rotation.rewrap_all) return bundles;
   std::set<std::string> named(rotation.files.begin(), rotation.files.end());
-  std::erase_if(bundles, [&](const auto& bundle) { return named.erase(bundle.path) == 0; });
+  // What rotations before this one have put into the home goes along.
+  const auto own = own_folder(context);
+  std::erase_if(bundles, [&](const auto& bundle) { return named.erase(bundle.path) == 0 && std::filesystem::path(bundle.path).parent_path() != own; });
   for (const auto& file : named) {
     // One that is catalogued and does not depend on old versions is done already.
     if (!op::catalogued_at(context, file).empty()) continue;
@@ -86,7 +94,7 @@ OpenRotation begin(op::Context& context, const Request& request, const std::stri
   if (from->backed_up) {
     throw Error::usage(from->label() + " was exported: its successor needs a new backup to the same recipients", "export-kek comes first: kmtool rotate " + name + " --backup FILE");
   }
-  OpenRotation rotation{name, from->version, key->latest + 1, request.rewrap_all, absolute(request.rewrap)};
+  OpenRotation rotation{name, from->version, key->latest + 1, request.rewrap_all, absolute(context, request.rewrap)};
   keys::SuccessorRequest wanted{*key, *from, {}, request.overlap, {}};
   wanted.with = [&](const op::VersionRecord& to) {
     auto rows = hook_rows(context, request, *from, to);
@@ -116,6 +124,13 @@ Labels carried(const op::Context& context, const std::vector<op::BundleRecord>& 
 }
 
 /// Exportable keys that were kept under the old KEK and are in no bundle under the new one: wrapped from the token into a bundle of the home.
+std::filesystem::path carry_to(const op::Context& context, const std::string& to) {
+  const auto folder = own_folder(context);
+  auto path = folder / (to + ".kmb");
+  for (int i = 2; std::filesystem::exists(path); ++i) path = folder / fmt::format("{}-{}.kmb", to, i);
+  return path;
+}
+
 void carry(op::Context& context, const OpenRotation& rotation, Labels labels, Report& report) {
   const auto to = label_of(rotation.name, rotation.to);
   for (const auto& bundle : context.bundles()) {
@@ -123,14 +138,12 @@ void carry(op::Context& context, const OpenRotation& rotation, Labels labels, Re
     for (const auto& label : context.bundle_keys(bundle.id)) labels.erase(label);
   }
   if (labels.empty()) return;
-  const auto folder = context.home.paths.root / "bundles";
-  make_private_dir(folder);
+  make_private_dir(own_folder(context));
   transfer::WrapRequest request;
   request.keys.assign(labels.begin(), labels.end());
   request.keks = {to};
   request.sessions = context.home.policy.sessions;
-  request.out = folder / (to + ".kmb");
-  for (int i = 2; std::filesystem::exists(request.out); ++i) request.out = folder / fmt::format("{}-{}.kmb", to, i);
+  request.out = carry_to(context, to);
   const auto made = transfer::wrap(context, request);
   report.rewrapped.push_back({made.bundle.path, made.bundle.records});
 }
@@ -151,15 +164,18 @@ void name_what_is_left(const op::Context& context, const OpenRotation& rotation,
 
 /// In a dry run there is no new version yet: what depends on any version of the KEK will be meant.
 void preview(op::Context& context, const OpenRotation& rotation, Report& report) {
-  auto imagined = rotation;
-  for (auto& bundle : wanted(context, imagined)) {
+  auto labels = carried(context, dependents(context, rotation.name, rotation.to));
+  for (auto& bundle : wanted(context, rotation)) {
     std::error_code error;
     if (std::filesystem::is_regular_file(bundle.path, error)) {
+      for (const auto& label : context.bundle_keys(bundle.id)) labels.erase(label);
       report.rewrapped.push_back({bundle.path, bundle.records});
     } else {
       report.left.push_back({bundle.path, "it is not there: moved, or on offline media", false});
     }
   }
+  const auto to = label_of(rotation.name, rotation.to);
+  if (!labels.empty()) report.rewrapped.push_back({carry_to(context, to).string(), labels.size()});
 }
 
 }  // namespace
@@ -174,7 +190,7 @@ void rotate_kek(op::Context& context, const Request& request, const std::string&
   if (before) {
     report.notes.push_back(fmt::format("going on with the rotation of {} from version {} to {}", name, rotation.from, rotation.to));
     rotation.rewrap_all = rotation.rewrap_all || request.rewrap_all;
-    for (auto& file : absolute(request.rewrap)) rotation.files.push_back(std::move(file));
+    for (auto& file : absolute(context, request.rewrap)) rotation.files.push_back(std::move(file));
   }
   const auto labels = carried(context, dependents(context, name, rotation.to));
   transfer::RewrapRequest wanted_bundles{wanted(context, rotation), name, false, request.sessions};

@@ -188,7 +188,13 @@ class Keks(Rotation):
         one, two = self.dir / "picked.kmb", self.dir / "left.kmb"
         self.wrapped(one, "picked", keks=("picky",))
         self.wrapped(two, "picked", keks=("picky",))
-        report = self.ok_json("rotate", "picky", "--rewrap", one)
+        self.refused(66, "rotate", "picky", "--rewrap", self.dir / "mistyped.kmb")
+        self.assertEqual(self.states("picky"), {1: "active"})
+        link = self.dir / "link.kmb"
+        link.symlink_to(one)
+        planned = self.ok_json("rotate", "picky", "--rewrap", link, "--dry-run")
+        report = self.ok_json("rotate", "picky", "--rewrap", link)
+        self.assertEqual(report["rewrapped"], planned["rewrapped"])
         self.assertEqual([done["file"] for done in report["rewrapped"]], [str(one)])
         self.assertEqual([left["file"] for left in report["left"]], [str(two)])
 
