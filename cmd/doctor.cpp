@@ -50,6 +50,7 @@ int run(Globals& globals, const DoctorOptions& o) {
   auto options = options_of(globals);
   if (o.accept != !o.reason.empty()) throw Error::usage("--accept-rollback and --reason TEXT go together");
   if (globals.dry_run || (!o.repair && !o.accept)) {
+    options.settled = true;
     return op::recorded(options, op::Need::token, "doctor", "", [&](op::Context& context) {
       say_dry_run(globals);
       return print(globals, op::examine(context), {});

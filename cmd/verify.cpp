@@ -20,6 +20,7 @@ std::optional<op::Context> open_context(Globals& globals, const VerifyOptions& o
   std::optional<op::Context> reader;
   try {
     reader.emplace(op::Context::open(options, op::Need::reader));
+    op::prove_reader(*reader);
   } catch (const Error& error) {
     if (error.exit() == ExitCode::missing && globals.home.empty()) return std::nullopt;
     throw;

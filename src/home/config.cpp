@@ -77,6 +77,8 @@ Bytes Config::anchor_id() const {
   return from_hex(digits).value();
 }
 
+void init_finished(const Paths& paths) { unlink(paths.unfinished_init().c_str()); }
+
 Home open_home(const Paths& paths) {
   std::error_code ignored;
   if (!std::filesystem::exists(paths.config(), ignored)) {
@@ -91,6 +93,7 @@ Home open_home(const Paths& paths) {
   home.paths = paths;
   const std::string config = read_trusted(paths.config(), {.private_file = true});
   home.config = Config::parse(config, paths.config().string());
+  if (home.config.embedded) home.config.pin_source = "file:" + paths.token_pin().string();  // it moves with the home
   home.config_digest = hex(crypto::sha256(view(config)));
   std::string policy;
   if (std::filesystem::exists(paths.policy(), ignored)) policy = read_trusted(paths.policy());

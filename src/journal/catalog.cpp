@@ -1,6 +1,8 @@
 #include "journal/catalog.hpp"
 
+#include <algorithm>
 #include <set>
+#include <tuple>
 
 #include "kmtool/core/encoding.hpp"
 #include "kmtool/crypto/digest.hpp"
@@ -20,12 +22,13 @@ Error not_as_recorded(const std::string& what) {
 
 }  // namespace
 
-void Catalog::create(Database& db) {
-  db.exec(
+const std::vector<const char*>& Catalog::schema() {
+  static const std::vector<const char*> statements{
       "CREATE TABLE items(kind TEXT NOT NULL, id TEXT NOT NULL, bucket INTEGER NOT NULL, value TEXT NOT NULL, seq INTEGER NOT NULL,"
-      " PRIMARY KEY(kind, id)) WITHOUT ROWID;"
-      "CREATE INDEX items_bucket ON items(bucket);"
-      "CREATE TABLE buckets(bucket INTEGER PRIMARY KEY, digest BLOB NOT NULL)");
+      " PRIMARY KEY(kind, id)) WITHOUT ROWID",
+      "CREATE INDEX items_bucket ON items(bucket)",
+      "CREATE TABLE buckets(bucket INTEGER PRIMARY KEY, digest BLOB NOT NULL)"};
+  return statements;
 }
 
 std::optional<Item> Catalog::item(const std::string& kind, const std::string& id) {
@@ -125,24 +128,53 @@ void Catalog::check_every_row() {
   }
 }
 
+void Catalog::write(const Change& change, int bucket, std::uint64_t seq) {
+  if (change.value) {
+    Statement put(db_, "INSERT OR REPLACE INTO items(kind, id, bucket, value, seq) VALUES(?, ?, ?, ?, ?)");
+    put.bind(1, change.kind).bind(2, change.id).bind(3, bucket).bind(4, dump_json(*change.value));
+    put.bind(5, static_cast<std::int64_t>(seq)).run();
+  } else {
+    Statement remove(db_, "DELETE FROM items WHERE kind = ? AND id = ?");
+    remove.bind(1, change.kind).bind(2, change.id).run();
+  }
+}
+
+namespace {
+
+/// The same change on rows in memory, which are sorted by kind and id.
+void put_into(std::vector<Item>& rows, const Change& change, std::uint64_t seq) {
+  const auto place = std::lower_bound(rows.begin(), rows.end(), change, [](const Item& row, const Change& wanted) {
+    return std::tie(row.kind, row.id) < std::tie(wanted.kind, wanted.id);
+  });
+  const bool there = place != rows.end() && place->kind == change.kind && place->id == change.id;
+  if (!change.value) {
+    if (there) rows.erase(place);
+  } else if (there) {
+    *place = {change.kind, change.id, dump_json(*change.value), seq};
+  } else {
+    rows.insert(place, {change.kind, change.id, dump_json(*change.value), seq});
+  }
+}
+
+}  // namespace
+
 std::string Catalog::apply(const std::vector<Change>& changes, std::uint64_t seq) {
-  Statement put(db_, "INSERT OR REPLACE INTO items(kind, id, bucket, value, seq) VALUES(?, ?, ?, ?, ?)");
-  Statement remove(db_, "DELETE FROM items WHERE kind = ? AND id = ?");
+  // What gets a new digest here is signed next: it must be the proven rows with these changes, and nothing that the database added.
   std::set<int> touched;
   for (const auto& change : changes) {
     const int bucket = bucket_of(change.kind, change.id);
+    proven_bucket(bucket);
+    put_into(checked_.at(bucket), change, seq);
+    write(change, bucket, seq);
     touched.insert(bucket);
-    if (change.value) {
-      put.bind(1, change.kind).bind(2, change.id).bind(3, bucket).bind(4, dump_json(*change.value));
-      put.bind(5, static_cast<std::int64_t>(seq)).run();
-    } else {
-      remove.bind(1, change.kind).bind(2, change.id).run();
-    }
   }
   Statement store(db_, "INSERT OR REPLACE INTO buckets(bucket, digest) VALUES(?, ?)");
-  for (const int bucket : touched) store.bind(1, bucket).bind_blob(2, digest_of(rows_of(bucket))).run();
-  checked_.clear();
-  trusted_digests_ = digests();
+  for (const int bucket : touched) {
+    const auto digest = digest_of(checked_.at(bucket));
+    if (digest_of(rows_of(bucket)) != digest) throw not_as_recorded("writing bucket " + std::to_string(bucket) + " gave other rows than were written");
+    store.bind(1, bucket).bind_blob(2, digest).run();
+    trusted_digests_[static_cast<std::size_t>(bucket)] = digest;
+  }
   trusted_root_ = root_of(trusted_digests_);
   return trusted_root_;
 }

@@ -12,12 +12,14 @@ namespace kmtool::journal {
 class Catalog {
  public:
   explicit Catalog(Database& db) : db_(db) {}
-  static void create(Database& db);
+  /// The statements that make its tables, as SQLite keeps them.
+  static const std::vector<const char*>& schema();
 
   [[nodiscard]] std::optional<Item> item(const std::string& kind, const std::string& id);
   [[nodiscard]] std::vector<Item> items(const std::string& kind, const std::string& prefix);
 
-  /// Applies changes made by entry `seq` and gives the new root, hex.
+  /// Applies changes made by entry `seq` to proven rows and gives the new root, hex. Throws damaged (65) when the rows that are touched
+  /// are not the proven ones, or when the database holds others afterwards. After trust().
   std::string apply(const std::vector<Change>& changes, std::uint64_t seq);
   [[nodiscard]] std::string root();
 
@@ -34,6 +36,7 @@ class Catalog {
   std::vector<Digest> digests();
   /// One pass over all rows (about 2 us each): a decision may rest on a few, but nothing altered goes unnoticed by the next command.
   void check_every_row();
+  void write(const Change& change, int bucket, std::uint64_t seq);
   static std::string root_of(const std::vector<Digest>& digests);
   std::vector<Item> rows_of(int bucket);
   static Digest digest_of(const std::vector<Item>& rows);

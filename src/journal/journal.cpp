@@ -2,6 +2,8 @@
 
 #include <sys/stat.h>
 
+#include <set>
+
 #include "journal/catalog.hpp"
 #include "journal/sqlite.hpp"
 #include "kmtool/core/file.hpp"
@@ -11,6 +13,11 @@ namespace kmtool::journal {
 namespace {
 
 constexpr const char* restore_hint = "restore the home from its backup (kmtool home restore), or look into it with kmtool doctor";
+
+const std::vector<const char*> tables{"CREATE TABLE entries(seq INTEGER PRIMARY KEY, data BLOB NOT NULL)",
+                                      "CREATE TABLE hashes(id INTEGER PRIMARY KEY, hash BLOB NOT NULL)",
+                                      "CREATE TABLE checkpoints(size INTEGER PRIMARY KEY, note TEXT NOT NULL)",
+                                      "CREATE TABLE cache(key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID"};
 
 std::int64_t signed_of(std::uint64_t n) { return static_cast<std::int64_t>(n); }
 
@@ -36,6 +43,8 @@ struct Journal::Impl {
     sqlite3_db_config(db.native(), SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, nullptr);
     sqlite3_db_config(db.native(), SQLITE_DBCONFIG_DEFENSIVE, 1, nullptr);
     sqlite3_db_config(db.native(), SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, nullptr);
+    sqlite3_db_config(db.native(), SQLITE_DBCONFIG_ENABLE_TRIGGER, 0, nullptr);
+    sqlite3_db_config(db.native(), SQLITE_DBCONFIG_ENABLE_VIEW, 0, nullptr);
     db.exec("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA temp_store = MEMORY");
   }
 
@@ -58,6 +67,22 @@ struct Journal::Impl {
     query.step();
     return static_cast<std::uint64_t>(query.integer(0));
   }
+
+  /// Everything in the schema is ours: a trigger, a view or a table with other rules could change what is signed.
+  void require_schema() {
+    Statement query(db, "SELECT sql FROM sqlite_master");
+    std::multiset<std::string> found, wanted;
+    while (query.step()) found.insert(query.text(0));
+    for (const auto* statement : tables) wanted.insert(statement);
+    for (const auto* statement : Catalog::schema()) wanted.insert(statement);
+    if (found != wanted) {
+      throw Error::tampered("the journal's database has other tables, triggers or views than kmtool made", restore_hint);
+    }
+  }
+
+  void end_reading() { reading.reset(); }
+
+  std::optional<Transaction> reading;
 
   std::uint64_t append(const Draft& draft, const Actor& actor, UnixTime time, const LogSigner* signer);
 
@@ -92,6 +117,7 @@ Journal Journal::open(const std::filesystem::path& file, Mode mode) {
     throw Error::tampered("the journal " + file.string() + " is not of a version this kmtool knows",
                           "use the kmtool that made it, or restore the home from its backup");
   }
+  impl->require_schema();
   return Journal(std::move(impl));
 }
 
@@ -102,18 +128,20 @@ Journal Journal::create(const std::filesystem::path& file) {
   impl->configure();
   {
     Transaction transaction(impl->db);
-    impl->db.exec(
-        "CREATE TABLE entries(seq INTEGER PRIMARY KEY, data BLOB NOT NULL);"
-        "CREATE TABLE hashes(id INTEGER PRIMARY KEY, hash BLOB NOT NULL);"
-        "CREATE TABLE checkpoints(size INTEGER PRIMARY KEY, note TEXT NOT NULL);"
-        "CREATE TABLE cache(key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;"
-        "PRAGMA user_version = 1");
-    Catalog::create(impl->db);
+    for (const auto* statement : tables) impl->db.exec(statement);
+    for (const auto* statement : Catalog::schema()) impl->db.exec(statement);
+    impl->db.exec("PRAGMA user_version = 1");
     transaction.commit();
   }
+  impl->catalog.trust(impl->catalog.root());  // nothing is in it
   fsync_path(file.parent_path());
   return Journal(std::move(impl));
 }
+
+void Journal::begin_reading() {
+  if (!impl_->reading) impl_->reading.emplace(impl_->db, "BEGIN");
+}
+void Journal::end_reading() { impl_->end_reading(); }
 
 std::uint64_t Journal::size() const { return impl_->size(); }
 
@@ -134,6 +162,15 @@ std::optional<tlog::Note> Journal::last_note() const {
   Statement query(impl_->db, "SELECT note FROM checkpoints ORDER BY size DESC LIMIT 1");
   if (!query.step()) return std::nullopt;
   return tlog::Note::parse(query.text(0));
+}
+
+std::optional<tlog::Checkpoint> Journal::last_checkpoint_by(const std::string& origin, const crypto::PublicKey& key) const {
+  Statement query(impl_->db, "SELECT note FROM checkpoints ORDER BY size DESC");
+  while (query.step()) {
+    const auto note = tlog::Note::parse(query.text(0));
+    if (tlog::verify_note(note, origin, key)) return tlog::parse_checkpoint(note.text);
+  }
+  return std::nullopt;
 }
 
 void Journal::each_entry(std::uint64_t first, const std::function<bool(const Entry&)>& visit) const {
@@ -158,6 +195,9 @@ Head Journal::check_head(const std::string& origin, const crypto::PublicKey& key
                               std::to_string(head.checkpoint.size),
                           restore_hint);
   }
+  Statement hashes(impl_->db, "SELECT coalesce(max(id) + 1, 0) FROM hashes");
+  hashes.step();
+  if (hashes.integer(0) != signed_of(tlog::stored_count(head.size))) throw Error::tampered("the journal's tree hashes are not those of its entries", restore_hint);
   const auto last = entry(head.checkpoint.size - 1);
   const auto proof = tlog::prove_inclusion(last.seq, head.checkpoint.size, impl_->reader());
   if (!tlog::check_inclusion(proof, last.seq, head.checkpoint.size, tlog::leaf_hash(view(last.bytes)), head.checkpoint.root)) {
@@ -205,6 +245,7 @@ std::uint64_t Journal::append(const Draft& draft, const Actor& actor, UnixTime t
 }
 
 std::uint64_t Journal::Impl::append(const Draft& draft, const Actor& actor, UnixTime time, const LogSigner* signer) {
+  end_reading();
   Transaction transaction(db);
   const std::uint64_t first = size();
   // The number of lines does not depend on the root's value, only on its being there.
@@ -243,11 +284,13 @@ std::optional<std::string> Journal::cached(const std::string& key) const {
 }
 
 void Journal::cache(const std::string& key, const std::string& value) {
+  impl_->end_reading();
   Statement put(impl_->db, "INSERT OR REPLACE INTO cache(key, value) VALUES(?, ?)");
   put.bind(1, key).bind(2, value).run();
 }
 
 void Journal::copy_to(const std::filesystem::path& file) const {
+  impl_->end_reading();
   impl_->db.exec("PRAGMA query_only = 0");  // it stops VACUUM INTO too, though that writes another file
   Statement copy(impl_->db, "VACUUM INTO ?");
   copy.bind(1, file.string()).run();

@@ -43,6 +43,7 @@ void Database::fail(int rc, const char* what) const {
       throw Error::io(text, "check the disk and the permissions of the home");
     case SQLITE_CORRUPT:
     case SQLITE_NOTADB:
+    case SQLITE_CONSTRAINT:  // rows stand where kmtool has written none
       throw Error::tampered(text, "restore the home from its backup (kmtool home restore)");
     default:
       throw Error::internal(text);

@@ -44,9 +44,19 @@ std::string anchor_label(const std::string& home_id, const tlog::Checkpoint& che
   return std::string(prefix) + ":" + home_id + ":" + std::to_string(checkpoint.size) + ":" + hex(checkpoint.root) + "-" + suffix;
 }
 
+std::vector<pkcs11::Object> anchors_among(const Context& context, const std::vector<pkcs11::Object>& objects) {
+  std::vector<pkcs11::Object> found;
+  const std::string start = std::string(prefix) + ":" + context.home.config.home_id + ":";
+  for (const auto& object : objects) {
+    if (object.object_class == pkcs11::ObjectClass::secret_key && object.label.rfind(start, 0) == 0) found.push_back(object);
+  }
+  return found;
+}
+
 AnchorState check_anchor(Context& context) {
   auto& state = context.state();
-  if (!context.token().profile().relabels) return AnchorState::unsupported;
+  // The profile is only cached, and the cache is not signed: where anchors stand, they count, whatever it says.
+  if (state.anchors.empty() && !context.token().profile().relabels) return AnchorState::unsupported;
   const auto& head = state.head.value();
   std::uint64_t highest = 0;
   for (const auto& object : state.anchors) {
@@ -67,7 +77,7 @@ AnchorState check_anchor(Context& context) {
 
 void make_anchor(Context& context) {
   auto& state = context.state();
-  if (!context.token().profile().relabels) return;
+  if (state.anchors.empty() && !context.token().profile().relabels) return;
   for (const auto& object : state.anchors) context.token().destroy(object.handle);
   state.anchors.clear();
   const auto note = state.journal->last_note();
@@ -77,6 +87,7 @@ void make_anchor(Context& context) {
     const auto handle = context.token().create_anchor_object(context.home.config.anchor_id(), label);
     pkcs11::Object object;
     object.handle = handle;
+    object.object_class = pkcs11::ObjectClass::secret_key;
     object.label = label;
     state.anchors.push_back(std::move(object));
   }
@@ -84,7 +95,7 @@ void make_anchor(Context& context) {
 
 void advance_anchor(Context& context) {
   auto& state = context.state();
-  if (!context.token().profile().relabels || state.anchors.empty()) return;  // init makes them after its first entry
+  if (state.anchors.empty()) return;  // init makes them after its first entry
   const auto note = state.journal->last_note();
   const auto checkpoint = tlog::parse_checkpoint(note.value().text);
   // The older one moves, so that a kill in the middle of a relabel costs one and leaves the other.

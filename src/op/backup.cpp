@@ -30,6 +30,27 @@ struct Scratch {
   }
 };
 
+Bytes data_of(const std::vector<journal::Archived>& files, const std::string& name, const std::filesystem::path& archive) {
+  for (const auto& entry : files) {
+    if (entry.name == name) return entry.data;
+  }
+  throw Error::tampered(archive.string() + " is not a kmtool home backup: " + name + " is missing");
+}
+
+/// The journal in it is proven by the log.pem in it, as a command would prove it: nothing of a home is replaced by what it could not use.
+void require_sound(const std::vector<journal::Archived>& files, const std::filesystem::path& archive, const std::filesystem::path& beside) {
+  const auto config = home::Config::parse(to_text(data_of(files, "config.json", archive)), archive.string() + ": config.json");
+  const auto key = crypto::PublicKey::from_pem(to_text(data_of(files, "signers/log.pem", archive)), archive.string() + ": signers/log.pem");
+  const Scratch scratch(beside);
+  write_private_file(scratch.path / "journal.db", data_of(files, "journal.db", archive), false);
+  try {
+    auto journal = journal::Journal::open(scratch.path / "journal.db", journal::Journal::Mode::write);
+    trust_journal(journal, config.origin(), key);
+  } catch (const Error& error) {
+    throw Error::tampered("the journal in " + archive.string() + " cannot be trusted: " + error.message(), "nothing was replaced; use another backup");
+  }
+}
+
 }  // namespace
 
 std::vector<std::string> backup_home(Context& context, const std::filesystem::path& file) {
@@ -70,6 +91,9 @@ std::vector<std::string> restore_home(const Options& options, const std::filesys
   }
   std::vector<std::string> names;
   for (const auto& entry : files) names.push_back(entry.name);
+  std::filesystem::path beside = std::filesystem::absolute(options.paths.root).lexically_normal();
+  while (!std::filesystem::exists(beside, ignored)) beside = beside.parent_path();
+  require_sound(files, file, beside);
   if (options.dry_run) return names;
   make_private_dir(options.paths.root);
   make_private_dir(options.paths.signers());

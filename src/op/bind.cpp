@@ -28,27 +28,20 @@ pkcs11::Handle private_half(const std::map<Bytes, std::vector<pkcs11::Object>>& 
   return *handle;
 }
 
-/// The key that the newest checkpoint is signed by: log.pem's, or (after a rotation that was cut off before the file was renewed) that
-/// of another log signer in the catalog. The catalog is not proven yet; a planted key falls when the token signs next, since
-/// every signature is verified under it before anything is committed.
-journal::Head head_under_any_signer(Context& context, const crypto::PublicKey& in_file) {
-  auto& journal = context.journal();
-  const auto origin = context.home.config.origin();
-  const auto note = journal.last_note();
-  if (note && !tlog::verify_note(*note, origin, in_file)) {
-    for (const auto& signer : context.signers()) {
-      if (signer.use != "log") continue;
-      const auto key = crypto::PublicKey::from_spki(signer.spki);
-      if (tlog::verify_note(*note, origin, key)) return journal.check_head(origin, key);
-    }
+/// True when the entry that set this row is in the journal as `known` signed it: the newer log signer was vouched for by the older one.
+bool vouched_for(const journal::Journal& journal, const std::string& origin, const crypto::PublicKey& known, const journal::Item& row) {
+  const auto checkpoint = journal.last_checkpoint_by(origin, known);
+  if (!checkpoint || row.seq >= checkpoint->size || !journal.contains_root(checkpoint->size, checkpoint->root)) return false;
+  for (const auto& change : journal.entry(row.seq).json().value("changes", Json::array())) {
+    if (change.value("kind", "") == row.kind && change.value("id", "") == row.id) return change.at("value") == row.json();
   }
-  return journal.check_head(origin, in_file);
+  return false;
 }
 
 void require_known_log_pem(Context& context, const SignerRecord& active, const crypto::PublicKey& found) {
   if (equal(active.spki, found.spki())) return;
   for (const auto& signer : context.signers()) {
-    if (signer.use != "log" || !equal(signer.spki, found.spki())) continue;
+    if (signer.use != "log" || signer.version >= active.version || !equal(signer.spki, found.spki())) continue;
     if (context.state().mutation.held()) write_signer_files(context);  // a rotation was cut off before this
     return;
   }
@@ -56,6 +49,27 @@ void require_known_log_pem(Context& context, const SignerRecord& active, const c
 }
 
 }  // namespace
+
+journal::Head trust_journal(journal::Journal& journal, const std::string& origin, const crypto::PublicKey& in_file) {
+  const auto note = journal.last_note();
+  if (note && !tlog::verify_note(*note, origin, in_file)) {
+    for (const auto& row : journal.items("signer", "log@")) {
+      const auto key = crypto::PublicKey::from_spki(SignerRecord::from(row).spki);
+      if (!tlog::verify_note(*note, origin, key) || !vouched_for(journal, origin, in_file, row)) continue;
+      auto head = journal.check_head(origin, key);
+      journal.trust_head(head);
+      return head;
+    }
+  }
+  auto head = journal.check_head(origin, in_file);
+  journal.trust_head(head);
+  return head;
+}
+
+void prove_reader(Context& context) {
+  context.state().head = trust_journal(context.journal(), context.home.config.origin(), read_signer_pem(context, "log"));
+  context.state().proven = true;
+}
 
 void write_signer_files(Context& context) {
   make_private_dir(context.home.paths.signers());
@@ -68,8 +82,7 @@ void write_signer_files(Context& context) {
 void bind_token(Context& context) {
   auto& state = context.state();
   const auto log_key = read_signer_pem(context, "log");
-  state.head = head_under_any_signer(context, log_key);
-  state.journal->trust_head(*state.head);
+  state.head = trust_journal(*state.journal, context.home.config.origin(), log_key);
   state.proven = true;
   const auto log = context.active_signer("log");
   const auto document = context.active_signer("document");
@@ -81,7 +94,7 @@ void bind_token(Context& context) {
   // Decoding a key costs OpenSSL more than a signature; the file's is the catalog's own, except right after a rotation.
   state.keys.emplace("log", equal(log.spki, log_key.spki()) ? log_key : crypto::PublicKey::from_spki(log.spki));
   state.keys.emplace("document", crypto::PublicKey::from_spki(document.spki));
-  if (const auto found = located.find(anchor_id); found != located.end()) state.anchors = found->second;
+  if (const auto found = located.find(anchor_id); found != located.end()) state.anchors = anchors_among(context, found->second);
 }
 
 }  // namespace kmtool::op

@@ -128,20 +128,23 @@ Context Context::open(Options options, Need need) {
   auto home = home::open_home(options.paths);
   Context context(std::move(options), std::move(home));
   auto& state = *context.state_;
-  if (need == Need::mutation) {
+  if (need == Need::mutation || (need == Need::token && context.options.settled)) {
     state.mutation = FileLock::acquire(context.home.paths.mutate_lock(), context.options.lock_wait);
   }
   const auto mode = need == Need::reader ? journal::Journal::Mode::read : journal::Journal::Mode::write;
   state.journal.emplace(journal::Journal::open(context.home.paths.journal(), mode));
   if (need == Need::reader) return context;
   if (need == Need::mutation) home::remove_stale_temporaries(context.home.paths);
+  if (need == Need::mutation) home::init_finished(context.home.paths);
   if (need == Need::mutation && context.home.config.embedded && home::remove_empty_objects(context.home.paths) > 0) {
     state.repaired.push_back("removed object files that the software token had left empty");
   }
   state.token.emplace(login(context.options, context.home));
   load_profile(*state.token, *state.journal);
   read_ahead(context);
+  if (need == Need::token) state.journal->begin_reading();
   bind_token(context);
+  if (need == Need::token) prove_log_signer(context);
   if (need == Need::mutation && !context.options.skip_anchor) {
     for (auto& line : recover(context)) state.repaired.push_back(std::move(line));
   }

@@ -96,10 +96,13 @@ std::vector<std::string> repairs_of(Context& context) { return context.state().r
 void accept_rollback(Context& context, const std::string& reason) {
   if (reason.empty()) throw Error::usage("--accept-rollback needs --reason TEXT", "say why this older home is the genuine one");
   context.state().anchors.clear();  // what is there does not count any more; make_anchor() removes it by id
-  for (const auto& object : context.token().find_by_id(context.home.config.anchor_id())) context.state().anchors.push_back(object);
-  auto old = std::move(context.state().anchors);
-  context.state().anchors.clear();
-  context.note("doctor --accept-rollback", context.home.config.home_id, {{"reason", reason}, {"size", context.journal().size()}}, {});
+  auto old = anchors_among(context, context.token().find_by_id(context.home.config.anchor_id()));
+  // Work that was open when the older state was kept may have been finished since: nothing is undone on its word.
+  std::vector<journal::Change> closed;
+  for (const auto& row : context.journal().proven_all("intent")) closed.push_back({"intent", row.id, std::nullopt});
+  const Json details{{"reason", reason}, {"size", context.journal().size()}, {"intents_dropped", closed.size()}};
+  closed.push_back(open_intents({}));
+  context.note("doctor --accept-rollback", context.home.config.home_id, details, std::move(closed));
   context.state().anchors = std::move(old);
   make_anchor(context);
 }

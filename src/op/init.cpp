@@ -9,16 +9,35 @@ namespace kmtool::op {
 
 namespace {
 
+/// True when what lies there is the rest of an init that did not come to its end: its mark is there, and the journal holds at most its entry.
+bool unfinished(const home::Paths& paths) {
+  std::error_code ignored;
+  if (!std::filesystem::exists(paths.unfinished_init(), ignored)) return false;
+  try {
+    return !std::filesystem::exists(paths.journal(), ignored) || journal::Journal::open(paths.journal(), journal::Journal::Mode::read).size() <= 1;
+  } catch (const Error& error) {
+    return error.exit() == ExitCode::damaged;  // killed while the tables were made
+  }
+}
+
 void require_no_home(const home::Paths& paths) {
   std::error_code ignored;
   if (std::filesystem::exists(paths.config(), ignored)) {
     throw Error::exists("there is already a home at " + paths.root.string(), "use it, or name another folder with --home");
   }
-  make_private_dir(paths.root);
-  // Leftovers of an init that did not come to its end: without config.json they are nobody's home.
-  for (const char* name : {"journal.db", "journal.db-wal", "journal.db-shm", "signers/log.pem", "signers/document.pem"}) {
-    std::filesystem::remove(paths.root / name, ignored);
+  const auto& root = paths.root;
+  const std::vector<std::filesystem::path> parts{paths.journal(), root / "journal.db-wal", paths.signers(), paths.token_dir(), paths.token_pin(), paths.token_copy()};
+  if (!unfinished(paths)) {
+    for (const auto& part : parts) {
+      if (!std::filesystem::exists(std::filesystem::symlink_status(part, ignored))) continue;
+      throw Error::exists(root.string() + " has no config.json but holds " + part.filename().string() + " of a home: nothing was touched",
+                          "put config.json back from the home's backup (kmtool home restore), or name another folder with --home");
+    }
   }
+  make_private_dir(root);
+  write_private_file(paths.unfinished_init(), {}, true);
+  for (const auto& part : parts) std::filesystem::remove_all(part, ignored);
+  std::filesystem::remove(root / "journal.db-shm", ignored);
 }
 
 void require_unshared(pkcs11::Token& token, bool join) {
@@ -65,9 +84,6 @@ home::Config make_config(const Options& options, const InitRequest& request) {
   config.pin_source = options.pin_source;
   if (request.embedded) {
     config.module = {home::softhsm_module(), ""};
-    std::error_code ignored;
-    std::filesystem::remove_all(options.paths.token_dir(), ignored);
-    std::filesystem::remove(options.paths.token_pin(), ignored);
     config.token = home::make_embedded_token(options.paths, config.module);
     config.pin_source = "file:" + options.paths.token_pin().string();
   }
@@ -122,6 +138,7 @@ InitResult init(const Options& options, const InitRequest& request) {
     write_signer_files(context);
     make_anchor(context);
     write_private_file(options.paths.config(), view(config_text), false);
+    home::init_finished(options.paths);
   } catch (const std::exception&) {
     for (const auto& signer : signers) remove_signer(context, signer);
     for (const auto& anchor : state.anchors) context.token().destroy(anchor.handle);

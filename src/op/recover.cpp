@@ -141,18 +141,6 @@ void resolve_intent(Context& context, const std::string& id, const Plan& plan, s
   append(context, std::move(draft));
 }
 
-/// Signs the newest checkpoint once more and verifies it under the home's log.pem: proves that the key which vouches for the
-/// journal is the token's, before anything rests on the journal alone.
-void prove_log_signer(Context& context) {
-  const auto signer = log_signer(context);
-  const auto text = context.state().head.value().checkpoint.body();
-  const auto note = tlog::sign_note(text, signer.name, signer.key, signer.sign);
-  if (!tlog::verify_note(note, signer.name, signer.key)) {
-    throw Error::tampered("the token's log signer does not belong to signers/log.pem",
-                          "the home was altered or belongs to another token; nothing was done");
-  }
-}
-
 }  // namespace
 
 std::map<std::string, std::size_t> nameless_objects(Context& context) {
@@ -161,6 +149,16 @@ std::map<std::string, std::size_t> nameless_objects(Context& context) {
     if (is_key(object)) ++found[fingerprint(object)];
   }
   return found;
+}
+
+void prove_log_signer(Context& context) {
+  const auto signer = log_signer(context);
+  const auto text = context.state().head.value().checkpoint.body();
+  const auto note = tlog::sign_note(text, signer.name, signer.key, signer.sign);
+  if (!tlog::verify_note(note, signer.name, signer.key)) {
+    throw Error::tampered("the token's log signer does not belong to signers/log.pem",
+                          "the home was altered or belongs to another token; nothing was done");
+  }
 }
 
 std::vector<std::string> undo(Context& context, const Plan& plan) {

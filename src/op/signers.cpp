@@ -44,6 +44,25 @@ void remove_signer(Context& context, const SignerRecord& signer) noexcept {
   }
 }
 
+namespace {
+
+/// Signers that were still signing after that tree size and have been retired since: what they signed then counts for nothing either.
+std::vector<SignerRecord> retired_after(Context& context, std::optional<std::uint64_t> compromised_after) {
+  std::vector<SignerRecord> found;
+  if (!compromised_after) return found;
+  for (const auto& row : context.journal().proven_all("signer")) {
+    auto signer = SignerRecord::from(row);
+    const bool more = signer.state == "retired" || (signer.state == "compromised" && signer.compromised_after.value_or(0) > *compromised_after);
+    if (!more || row.seq < *compromised_after) continue;
+    signer.state = "compromised";
+    signer.compromised_after = compromised_after;
+    found.push_back(std::move(signer));
+  }
+  return found;
+}
+
+}  // namespace
+
 std::vector<SignerRecord> rotate_signers(Context& context, std::optional<std::uint64_t> compromised_after) {
   const std::vector<std::string> uses{"log", "document"};
   Plan plan;
@@ -59,6 +78,7 @@ std::vector<SignerRecord> rotate_signers(Context& context, std::optional<std::ui
     plan.keys.push_back({next.label(context.home.config.home_id), next.id, Role::sign, signer_type(context, use), false, false});
     new_signers.push_back(std::move(next));
   }
+  auto earlier = retired_after(context, compromised_after);
   context.run(plan, [&] {
     Outcome outcome;
     for (std::size_t i = 0; i < uses.size(); ++i) {
@@ -68,6 +88,7 @@ std::vector<SignerRecord> rotate_signers(Context& context, std::optional<std::ui
       outcome.changes.push_back(old_signers[i].change());
       outcome.changes.push_back(new_signers[i].change());
     }
+    for (auto& signer : earlier) outcome.changes.push_back(signer.change());
     return outcome;
   });
   // The outcome, under the old log signer, vouches for the new ones; from here on these sign.

@@ -30,6 +30,14 @@ journal::LogSigner log_signer(Context& context);
 std::uint64_t append(Context& context, journal::Draft draft);
 /// Reads signers from the catalog, finds their private halves and the anchor on the token.
 void bind_token(Context& context);
+/// Proves the head of a journal under log.pem's key, or under that of a newer log signer which it vouched for (a rotation that was cut
+/// off before the file was renewed), and the catalog under that head. Throws damaged (65).
+journal::Head trust_journal(journal::Journal& journal, const std::string& origin, const crypto::PublicKey& in_file);
+/// Signs the newest checkpoint once more and verifies it under the home's log.pem: proves that the key which vouches for the journal is
+/// the token's, before anything rests on the journal alone. Throws damaged (65).
+void prove_log_signer(Context& context);
+/// Those that are this home's anchors: other objects may carry the same CKA_ID, and are left alone.
+std::vector<pkcs11::Object> anchors_among(const Context& context, const std::vector<pkcs11::Object>& objects);
 /// signers/document.pem and signers/log.pem from the catalog's active signers.
 void write_signer_files(Context& context);
 /// The one row that says which intents are open, and how many rows each has: looked up at every start, so that no search through the

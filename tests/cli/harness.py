@@ -211,6 +211,24 @@ class Case(unittest.TestCase):
         return keys, objects
 
 
+class Rotation(Case):
+    """A SoftHSM home with the KEK `root`."""
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.token = SoftToken(cls.dir / "hsm")
+        cls.home = cls.module_home(cls.token)
+        cls.env = dict(cls.env, KMTOOL_HOME=str(cls.home))
+        cls.ok("gen", "root", "--role", "kek")
+
+    def key(self, label):
+        return {k["label"]: k for k in self.ok_json("list")["keys"]}[label]
+
+    def states(self, name):
+        return {k["version"]: k["state"] for k in self.ok_json("list")["keys"] if k["name"] == name}
+
+
 def spy_calls(log):
     """Number of calls by name in a log of pkcs11-spy."""
     calls = {}

@@ -201,6 +201,24 @@ class Planted(harness.Case):
 
         self.found(plant)
 
+    def test_trigger(self):
+        """The database itself adds a row to what kmtool is about to sign."""
+        def plant(database):
+            bucket = bucket_of("intents", "open")
+            name = next(f"evil{n}" for n in range(100000) if bucket_of("trust", f"evil{n}") == bucket)
+            database.execute(f"CREATE TRIGGER planted AFTER INSERT ON items BEGIN INSERT OR IGNORE INTO items VALUES('trust', '{name}', {bucket}, '{{}}', 1); END")
+
+        self.found(plant)
+
+    def test_table_dropped(self):
+        self.found(lambda database: database.execute("DROP TABLE hashes"))
+
+    def test_rows_where_the_next_will_be(self):
+        def plant(database):
+            database.execute("INSERT INTO hashes(id, hash) SELECT max(id) + 1, hash FROM hashes")
+
+        self.found(plant)
+
     def test_history_rewritten(self):
         def plant(database):
             database.execute("UPDATE entries SET data = replace(data, 'victim', 'vIctim') WHERE seq = (SELECT max(seq) FROM entries)")

@@ -25,6 +25,8 @@ struct Paths {
   [[nodiscard]] std::filesystem::path softhsm_conf() const { return root / "softhsm2.conf"; }
   [[nodiscard]] std::filesystem::path token_dir() const { return root / "token"; }
   [[nodiscard]] std::filesystem::path token_pin() const { return root / "token.pin"; }
+  /// Lies here while `init` is at work: what it finds may be half of a home.
+  [[nodiscard]] std::filesystem::path unfinished_init() const { return root / "init.unfinished"; }
   [[nodiscard]] std::filesystem::path token_copy() const { return root / "token.object.copy"; }
 };
 
@@ -100,6 +102,8 @@ bool token_object_lost(const Paths& paths, bool mend);
 /// Removes object files that SoftHSM was stopped in the middle of rewriting: nothing is in them, and it does not look at them any more.
 /// (token.object has its copy.) To be called under the mutation lock. How many there were.
 std::size_t remove_empty_objects(const Paths& paths);
+/// The home is whole: from now on a lost config.json is damage, and not an `init` that did not come to its end.
+void init_finished(const Paths& paths);
 /// Removes temporary files in the home that are older than a minute: writing one takes a moment, so its writer is gone.
 void remove_stale_temporaries(const Paths& paths);
 /// fsyncs the token's files changed since `since` and their folder; throws io (74) naming an empty object file.

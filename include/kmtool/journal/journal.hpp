@@ -53,11 +53,17 @@ class Journal {
   Journal& operator=(Journal&&) noexcept;
   ~Journal();
 
+  /// From here to end_reading() everything read is of one moment, also while another process appends. Anything written ends it.
+  void begin_reading();
+  void end_reading();
+
   [[nodiscard]] std::uint64_t size() const;
   [[nodiscard]] Entry entry(std::uint64_t seq) const;
   [[nodiscard]] tlog::Hash root(std::uint64_t size) const;
   /// Newest checkpoint note; nullopt in an empty journal.
   [[nodiscard]] std::optional<tlog::Note> last_note() const;
+  /// The newest checkpoint that this key signed.
+  [[nodiscard]] std::optional<tlog::Checkpoint> last_checkpoint_by(const std::string& origin, const crypto::PublicKey& key) const;
   /// Walks entries from `first` on; stops when the function returns false.
   void each_entry(std::uint64_t first, const std::function<bool(const Entry&)>& visit) const;
 

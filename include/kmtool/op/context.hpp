@@ -30,6 +30,7 @@ struct Options {
   StopToken* stop = nullptr;
   bool many_objects = false;  ///< the command will touch most keys: the token's objects are read in one pass
   bool any_policy = false;   ///< policy accept and doctor: also under a policy that is not accepted yet
+  bool settled = false;      ///< a reader of the token that waits for running mutations (doctor)
   bool skip_anchor = false;  ///< doctor --accept-rollback alone
   std::chrono::milliseconds lock_wait{600000};
 };
@@ -128,6 +129,9 @@ std::size_t destroy_objects(Context& context, const VersionRecord& version);
 std::vector<journal::Change> replaced_changes(Context& context, const PlannedFile& file);
 /// The id of the catalogued bundle under this path (on this host); empty where there is none.
 std::string catalogued_at(const Context& context, const std::filesystem::path& path);
+
+/// From here on the rows of a reader are proven under signers/log.pem. Throws damaged (65).
+void prove_reader(Context& context);
 
 /// Finishes or undoes every open intent; returns what was done, one line each. Called by Context::open(mutation) too.
 std::vector<std::string> recover(Context& context);

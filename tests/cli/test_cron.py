@@ -1,0 +1,113 @@
+"""Rotation from cron: quiet when nothing is due, one at a time, loud and precise when something is wrong."""
+
+import fcntl
+import json
+import os
+import subprocess
+import time
+import unittest
+
+import harness
+
+FAKETIME = harness.first_file("/usr/lib/*/faketime/libfaketime.so.1")
+
+
+class Quiet(harness.Rotation):
+    """A home of its own: keys of other tests come due."""
+
+    def test_quiet(self):
+        env = {"PATH": os.environ["PATH"], "SOFTHSM2_CONF": str(self.token.conf), "KMFORWARD_MODULE": harness.SOFTHSM}
+        words = [harness.BINARY, "--home", self.home, "rotate", "--due", "--no-input", "--pin-source", f"file:{self.token.pin_file}"]
+        result = harness.run_program(words, env, preexec=os.setsid)
+        self.assertEqual((result.code, result.out, result.err), (0, "", ""), result)
+        loose = self.dir / "loose-pin"
+        loose.write_text(harness.PIN)
+        loose.chmod(0o644)
+        words[-1] = f"file:{loose}"
+        self.assertIn(harness.run_program(words, env).code, (77, 78))
+
+
+class Cron(harness.Rotation):
+    def test_wrong_pin_file_is_tried_once(self):
+        wrong = self.dir / "wrong-pin"
+        wrong.write_text("not-the-pin-1")
+        wrong.chmod(0o600)
+        tries = self.dir / "tries"
+        for _ in range(3):
+            env = harness.spy_env(tries) | {"KMTOOL_PIN_SOURCE": f"file:{wrong}"}
+            self.refused(77, "rotate", "--due", "--no-input", env=env)
+        self.assertEqual(harness.spy_calls(tries).get("C_Login"), 1)
+        # A person may; then everything is as before.
+        self.ok("rotate", "--due")
+        self.ok("rotate", "--due", "--no-input")
+
+    def test_two_at_once(self):
+        self.ok("gen", "twin", "--role", "data", "--count", "6", "--cryptoperiod", "1s")
+        time.sleep(2)
+        words = [harness.BINARY, "rotate", "--due", "--json"]
+        running = [subprocess.Popen(words, env=self.env, stdout=subprocess.PIPE, stderr=subprocess.PIPE) for _ in range(2)]
+        rotated = []
+        for process in running:
+            out, err = process.communicate(timeout=120)
+            self.assertEqual(process.returncode, 0, err)
+            rotated += [one["name"] for one in json.loads(out)["rotated"]]
+        # The second may find a twin due again, whose second has passed: each run rotates each key at most once.
+        for n in range(1, 7):
+            self.assertLessEqual(self.states(f"twin-{n:04}")[1], "deactivated")
+            self.assertIn(f"twin-{n:04}", rotated)
+        for n in range(1, 7):
+            self.assertEqual(list(self.states(f"twin-{n:04}").values()).count("active"), 1)
+
+    def test_no_wait(self):
+        with open(self.home / "mutate.lock", "rb+") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            self.refused(75, "rotate", "--due", "--no-wait")
+
+    def test_one_failure_does_not_stop_the_others(self):
+        self.ok("gen", "due", "--role", "data", "--count", "3", "--cryptoperiod", "1s")
+        self.pkcs11_tool(self.home, "--keygen", "--key-type", "AES:32", "--label", "due-0002@2", "--id", "77")
+        time.sleep(2)
+        result = self.kmtool("rotate", "--due", "--json")
+        self.assertEqual(result.code, 1, result)
+        report = result.json()
+        self.assertEqual([failed["name"] for failed in report["failed"]], ["due-0002"])
+        self.assertLessEqual({"due-0001", "due-0003"}, {one["name"] for one in report["rotated"]})
+        for n in (1, 2, 3):
+            self.ok("state", f"due-000{n}", "deactivate", "--reason", "done with it")
+
+    @unittest.skipUnless(FAKETIME, "needs faketime")
+    def test_clock_set_back(self):
+        self.ok("gen", "clocked", "--role", "data", "--cryptoperiod", "1s")
+        time.sleep(2)
+        self.ok("gen", "stays", "--role", "data")
+        rotated = self.ok_json("rotate", "clocked")
+        self.assertEqual(len(rotated["rotated"]), 1)
+        before = self.states("clocked")
+        env = {"LD_PRELOAD": FAKETIME, "FAKETIME": "-1d"}
+        result = self.ok("rotate", "--due", "--json", env=env)
+        self.assertEqual(result.json()["rotated"], [])
+        self.assertIn("clock", result.err)
+        self.assertEqual(self.states("clocked"), before)
+        self.assertIs(self.ok_json("doctor")["healthy"], True)
+
+
+class DestroyAfter(harness.Case):
+    def test_policy(self):
+        home = self.embedded_home()
+        self.env = dict(self.env, KMTOOL_HOME=str(home))
+        run = lambda *words: self.ok(*words, env={"KMTOOL_HOME": str(home)})
+        run("gen", "short", "--role", "mac")
+        run("gen", "long", "--role", "data")
+        run("rotate", "--all")
+        policy = home / "policy.json"
+        policy.write_text(policy.read_text().replace('"destroy_after": {}', '"destroy_after": {"mac": "1s"}'))
+        run("policy", "accept")
+        time.sleep(2)
+        report = self.ok_json("rotate", "--due", env={"KMTOOL_HOME": str(home)})
+        self.assertEqual(report["destroyed"], ["short@1"])
+        states = {k["label"]: k["state"] for k in self.ok_json("list", env={"KMTOOL_HOME": str(home)})["keys"]}
+        self.assertEqual(states, {"short@1": "destroyed", "short@2": "active", "long@1": "deactivated", "long@2": "active"})
+
+
+if __name__ == "__main__":
+    harness.main()
