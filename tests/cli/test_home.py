@@ -1,0 +1,111 @@
+"""Homes that are lost, moved, restored, or put back to an older state: nothing of them is destroyed."""
+
+import json
+import shutil
+import sqlite3
+import unittest
+
+import harness
+
+
+class Homes(harness.Case):
+    def setUp(self):
+        self.home = self.dir / self.id().rsplit(".", 1)[-1]
+        self.env = dict(self.env, KMTOOL_HOME=str(self.home))
+        self.run_in(self.home, "init", "--embedded")
+        self.run_in(self.home, "gen", "root", "--role", "kek")
+
+    def run_in(self, home, *words):
+        return self.ok(*words, home=home)
+
+    def test_init_over_a_home_without_config(self):
+        config = self.home / "config.json"
+        kept = config.read_bytes()
+        config.unlink()
+        before = {path: path.read_bytes() for path in self.home.rglob("*") if path.is_file()}
+        self.refused(73, "init", "--embedded", home=self.home, says="config.json")
+        self.assertEqual({path: path.read_bytes() for path in self.home.rglob("*") if path.is_file()}, before)
+        # Nor where the mark of an unfinished init was left behind.
+        (self.home / "init.unfinished").touch()
+        self.refused(73, "init", "--embedded", home=self.home)
+        config.write_bytes(kept)
+        config.chmod(0o600)
+        self.run_in(self.home, "gen", "more", "--role", "data")
+        self.assertFalse((self.home / "init.unfinished").exists())
+        self.assertIs(self.ok_json("doctor", home=self.home)["healthy"], True)
+
+    def test_moved(self):
+        moved = self.dir / "moved-home"
+        self.home.rename(moved)
+        self.run_in(moved, "gen", "here", "--role", "data")
+        self.assertIs(self.ok_json("doctor", home=moved)["healthy"], True)
+
+    def test_restore_of_what_is_no_backup(self):
+        backup = self.dir / "good.kmh"
+        self.run_in(self.home, "home", "backup", backup)
+        database = sqlite3.connect(backup)
+        journal = self.dir / "journal-in-backup.db"
+        journal.write_bytes(database.execute("SELECT data FROM sqlar WHERE name = 'journal.db'").fetchone()[0])
+        inside = sqlite3.connect(journal)
+        with inside:
+            inside.execute("UPDATE items SET value = replace(value, 'active', 'compromised') WHERE kind = 'version'")
+        inside.close()
+        with database:
+            data = journal.read_bytes()
+            database.execute("UPDATE sqlar SET data = ?, sz = ? WHERE name = 'journal.db'", (data, len(data)))
+        database.close()
+        before = (self.home / "config.json").read_bytes()
+        self.refused(65, "home", "restore", backup, "--force", home=self.home)
+        self.assertEqual((self.home / "config.json").read_bytes(), before)
+        self.assertIs(self.ok_json("doctor", home=self.home)["healthy"], True)
+
+    def test_rollback_to_open_work(self):
+        """A copy of the home from the middle of `gen`, put back after that came to its end: its keys stay."""
+        for number in range(1, 400):
+            older = self.dir / "older"
+            shutil.rmtree(older, ignore_errors=True)
+            result = self.kmtool("gen", "many", "--role", "data", "--count", "5", home=self.home, env={"LD_PRELOAD": harness.KILLFS, "KILLFS_KILL_AT": str(number)})
+            database = sqlite3.connect(self.home / "journal.db")
+            rows = database.execute("SELECT count(*) FROM items WHERE kind = 'intent'").fetchone()[0]
+            database.close()
+            if rows:
+                break
+            if result.code == 0:
+                self.fail("no kill point with open work was found")
+        database = sqlite3.connect(self.home / "journal.db")
+        database.execute("VACUUM INTO ?", (str(self.dir / "open.db"),))
+        database.close()
+        self.run_in(self.home, "doctor", "--repair")
+        self.run_in(self.home, "gen", "later", "--role", "data", "--count", "5")
+        objects = len(self.objects(self.home))
+        for tail in ("", "-wal", "-shm"):
+            (self.home / f"journal.db{tail}").unlink(missing_ok=True)
+        shutil.copy(self.dir / "open.db", self.home / "journal.db")
+        (self.home / "journal.db").chmod(0o600)
+        self.refused(65, "gen", "x", "--role", "data", home=self.home)
+        self.run_in(self.home, "doctor", "--accept-rollback", "--reason", "a test")
+        self.run_in(self.home, "gen", "after", "--role", "data")
+        self.assertEqual(len(self.objects(self.home)), objects + 1)
+
+    def test_anchor_counts_whatever_the_cache_says(self):
+        older = self.dir / "older-home.db"
+        database = sqlite3.connect(self.home / "journal.db")
+        database.execute("VACUUM INTO ?", (str(older),))
+        database.close()
+        self.run_in(self.home, "gen", "newer", "--role", "data")
+        for tail in ("", "-wal", "-shm"):
+            (self.home / f"journal.db{tail}").unlink(missing_ok=True)
+        database = sqlite3.connect(older)
+        with database:
+            key, value = database.execute("SELECT key, value FROM cache WHERE key LIKE 'profile/%'").fetchone()
+            profile = json.loads(value)
+            self.assertIs(profile["relabels"], True)
+            database.execute("UPDATE cache SET value = ? WHERE key = ?", (json.dumps(dict(profile, relabels=False)), key))
+        database.close()
+        shutil.copy(older, self.home / "journal.db")
+        (self.home / "journal.db").chmod(0o600)
+        self.refused(65, "gen", "again", "--role", "data", home=self.home, says="anchor")
+
+
+if __name__ == "__main__":
+    harness.main()
