@@ -67,6 +67,7 @@ journal::Head trust_journal(journal::Journal& journal, const std::string& origin
 }
 
 void prove_reader(Context& context) {
+  context.journal().begin_reading();
   context.state().head = trust_journal(context.journal(), context.home.config.origin(), read_signer_pem(context, "log"));
   context.state().proven = true;
 }

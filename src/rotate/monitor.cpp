@@ -26,9 +26,7 @@ std::string counted(std::size_t count, const char* one, const char* many) { retu
 /// What is wrong with the record itself; nothing else can be believed then.
 std::optional<std::string> broken(op::Context& context) {
   try {
-    const auto pem = context.home.paths.signers() / "log.pem";
-    const auto key = crypto::PublicKey::from_pem(read_trusted(pem), pem.string());
-    context.journal().trust_head(context.journal().check_head(context.home.config.origin(), key));
+    op::prove_reader(context);
     return std::nullopt;
   } catch (const Error& error) {
     return error.message();

@@ -3,6 +3,7 @@
 import json
 import shutil
 import sqlite3
+import subprocess
 import unittest
 
 import harness
@@ -86,6 +87,18 @@ class Homes(harness.Case):
         self.run_in(self.home, "doctor", "--accept-rollback", "--reason", "a test")
         self.run_in(self.home, "gen", "after", "--role", "data")
         self.assertEqual(len(self.objects(self.home)), objects + 1)
+
+    def test_looking_beside_work(self):
+        """verify and doctor while another process makes keys: nothing is called tampered with."""
+        bundle = self.dir / "beside.kmb"
+        self.run_in(self.home, "gen", "cargo", "--role", "data", "--exportable")
+        self.run_in(self.home, "wrap", "cargo", "--kek", "root", "--out", bundle)
+        for number in range(15):
+            with subprocess.Popen([harness.BINARY, "gen", f"beside-{number}", "--role", "data"], env=self.env, stdout=subprocess.DEVNULL) as making:
+                while making.poll() is None:
+                    self.run_in(self.home, "verify", bundle)
+                    self.assertIs(self.ok_json("doctor", home=self.home)["healthy"], True)
+            self.assertEqual(making.returncode, 0)
 
     def test_anchor_counts_whatever_the_cache_says(self):
         older = self.dir / "older-home.db"

@@ -130,7 +130,7 @@ std::vector<journal::Change> replaced_changes(Context& context, const PlannedFil
 /// The id of the catalogued bundle under this path (on this host); empty where there is none.
 std::string catalogued_at(const Context& context, const std::filesystem::path& path);
 
-/// From here on the rows of a reader are proven under signers/log.pem. Throws damaged (65).
+/// From here on the rows of a reader are of one moment and proven under signers/log.pem. Throws damaged (65).
 void prove_reader(Context& context);
 
 /// Finishes or undoes every open intent; returns what was done, one line each. Called by Context::open(mutation) too.
