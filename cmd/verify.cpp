@@ -20,11 +20,11 @@ std::optional<op::Context> open_context(Globals& globals, const VerifyOptions& o
   std::optional<op::Context> reader;
   try {
     reader.emplace(op::Context::open(options, op::Need::reader));
-    op::prove_reader(*reader);
   } catch (const Error& error) {
     if (error.exit() == ExitCode::missing && globals.home.empty()) return std::nullopt;
     throw;
   }
+  op::prove_reader(*reader);
   std::error_code ignored;
   if (o.no_token || !std::filesystem::is_regular_file(o.file, ignored)) return reader;  // a pipe is read once, by verify itself
   LineReader input(o.file, bundle::max_line);

@@ -13,6 +13,7 @@
 
 #include "kmtool/core/encoding.hpp"
 #include "kmtool/core/file.hpp"
+#include "kmtool/core/lock.hpp"
 #include "kmtool/core/text.hpp"
 #include "kmtool/home/home.hpp"
 #include "kmtool/pkcs11/init_token.hpp"
@@ -140,11 +141,19 @@ std::uintmax_t size_or_zero(const fs::path& path) {
   return lstat(path.c_str(), &status) == 0 && S_ISREG(status.st_mode) ? static_cast<std::uintmax_t>(status.st_size) : 0;
 }
 
+/// SoftHSM empties token.object and writes it anew at every login, and logins of kmtool hold token.lock: empty before and under that lock,
+/// it is empty for good.
+FileLock wait_for_login(const Paths& paths) { return FileLock::acquire(paths.token_lock(), std::chrono::minutes(1)); }
+
 /// False when the file has gone meanwhile (another process destroyed the object).
-bool sync_file(const fs::path& path, std::filesystem::file_time_type since) {
+bool sync_file(const Paths& paths, const fs::path& path, std::filesystem::file_time_type since) {
   std::error_code failure;
-  const auto size = fs::file_size(path, failure);
+  auto size = fs::file_size(path, failure);
   if (failure == std::errc::no_such_file_or_directory) return false;
+  if (!failure && size == 0 && path.filename() == "token.object") {
+    const auto settled = wait_for_login(paths);
+    size = fs::file_size(path, failure);
+  }
   if (failure) throw Error::from_errno("stat", path.string(), failure.value());
   if (size == 0 && path.extension() == ".object") {
     throw Error::io("the software token left an empty object file: " + printable(path.string()),
@@ -241,6 +250,8 @@ void keep_token_copy(const Paths& paths) {
 bool token_object_lost(const Paths& paths, bool mend) {
   const fs::path object = token_object(paths);
   if (object.empty() || size_or_zero(object) > 0 || size_or_zero(paths.token_copy()) == 0) return false;
+  const auto settled = wait_for_login(paths);
+  if (size_or_zero(object) > 0) return false;
   if (mend) write_private_file(object, view(read_trusted(paths.token_copy(), {.private_file = true})), true);
   return true;
 }
@@ -272,7 +283,7 @@ void sync_token_files(const Paths& paths, std::filesystem::file_time_type since)
   // The kernel stamps files with a clock that may lag behind ours by a tick; some file systems count whole seconds.
   if (since > fs::file_time_type::min() + std::chrono::seconds(2)) since -= std::chrono::seconds(2);
   for (const auto& folder : token_folders(paths)) {
-    for (const auto& file : entries(folder)) sync_file(file, since);
+    for (const auto& file : entries(folder)) sync_file(paths, file, since);
     fsync_path(folder);
   }
   fsync_path(paths.token_dir());

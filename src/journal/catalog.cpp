@@ -128,17 +128,6 @@ void Catalog::check_every_row() {
   }
 }
 
-void Catalog::write(const Change& change, int bucket, std::uint64_t seq) {
-  if (change.value) {
-    Statement put(db_, "INSERT OR REPLACE INTO items(kind, id, bucket, value, seq) VALUES(?, ?, ?, ?, ?)");
-    put.bind(1, change.kind).bind(2, change.id).bind(3, bucket).bind(4, dump_json(*change.value));
-    put.bind(5, static_cast<std::int64_t>(seq)).run();
-  } else {
-    Statement remove(db_, "DELETE FROM items WHERE kind = ? AND id = ?");
-    remove.bind(1, change.kind).bind(2, change.id).run();
-  }
-}
-
 namespace {
 
 /// The same change on rows in memory, which are sorted by kind and id.
@@ -160,13 +149,22 @@ void put_into(std::vector<Item>& rows, const Change& change, std::uint64_t seq) 
 
 std::string Catalog::apply(const std::vector<Change>& changes, std::uint64_t seq) {
   // What gets a new digest here is signed next: it must be the proven rows with these changes, and nothing that the database added.
+  if (trusted_root_.empty()) throw Error::internal("the catalog was changed before the journal's head was checked");
+  if (root() != trusted_root_) throw not_as_recorded("it has changed since it was read");
+  Statement put(db_, "INSERT OR REPLACE INTO items(kind, id, bucket, value, seq) VALUES(?, ?, ?, ?, ?)");
+  Statement remove(db_, "DELETE FROM items WHERE kind = ? AND id = ?");
   std::set<int> touched;
   for (const auto& change : changes) {
     const int bucket = bucket_of(change.kind, change.id);
     proven_bucket(bucket);
     put_into(checked_.at(bucket), change, seq);
-    write(change, bucket, seq);
     touched.insert(bucket);
+    if (change.value) {
+      put.bind(1, change.kind).bind(2, change.id).bind(3, bucket).bind(4, dump_json(*change.value));
+      put.bind(5, static_cast<std::int64_t>(seq)).run();
+    } else {
+      remove.bind(1, change.kind).bind(2, change.id).run();
+    }
   }
   Statement store(db_, "INSERT OR REPLACE INTO buckets(bucket, digest) VALUES(?, ?)");
   for (const int bucket : touched) {

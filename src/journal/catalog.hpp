@@ -36,7 +36,6 @@ class Catalog {
   std::vector<Digest> digests();
   /// One pass over all rows (about 2 us each): a decision may rest on a few, but nothing altered goes unnoticed by the next command.
   void check_every_row();
-  void write(const Change& change, int bucket, std::uint64_t seq);
   static std::string root_of(const std::vector<Digest>& digests);
   std::vector<Item> rows_of(int bucket);
   static Digest digest_of(const std::vector<Item>& rows);

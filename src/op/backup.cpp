@@ -75,19 +75,16 @@ std::vector<std::string> backup_home(Context& context, const std::filesystem::pa
 
 std::vector<std::string> restore_home(const Options& options, const std::filesystem::path& file) {
   const auto files = journal::read_archive(file);
-  bool has_config = false, has_journal = false;
   for (const auto& entry : files) {
-    has_config = has_config || entry.name == "config.json";
-    has_journal = has_journal || entry.name == "journal.db";
     if (entry.name != "config.json" && entry.name != "policy.json" && entry.name != "journal.db" && entry.name.rfind("signers/", 0) != 0) {
       throw Error::tampered(file.string() + " is not a kmtool home backup: it holds " + entry.name);
     }
-    if (entry.name == "config.json") home::Config::parse(to_text(entry.data), file.string() + ": config.json");
   }
-  if (!has_config || !has_journal) throw Error::tampered(file.string() + " is not a kmtool home backup: config.json or journal.db is missing");
   std::error_code ignored;
-  if (std::filesystem::exists(options.paths.config(), ignored) && !options.overwrite) {
-    throw Error::exists("there is already a home at " + options.paths.root.string(), "restore into another folder (--home), or give --force");
+  for (const auto& part : {options.paths.config(), options.paths.journal()}) {
+    if (options.overwrite || !std::filesystem::exists(part, ignored)) continue;
+    throw Error::exists("there is already a home at " + options.paths.root.string() + ": " + part.filename().string() + " is there",
+                        "restore into another folder (--home), or give --force");
   }
   std::vector<std::string> names;
   for (const auto& entry : files) names.push_back(entry.name);

@@ -31,7 +31,7 @@ void require_no_home(const home::Paths& paths) {
     for (const auto& part : parts) {
       if (!std::filesystem::exists(std::filesystem::symlink_status(part, ignored))) continue;
       throw Error::exists(root.string() + " has no config.json but holds " + part.filename().string() + " of a home: nothing was touched",
-                          "put config.json back from the home's backup (kmtool home restore), or name another folder with --home");
+                          "take config.json alone out of the home's backup (sqlite3 -A -x -f BACKUP config.json), or name another folder with --home");
     }
   }
   make_private_dir(root);

@@ -35,6 +35,21 @@ class Homes(harness.Case):
         self.assertFalse((self.home / "init.unfinished").exists())
         self.assertIs(self.ok_json("doctor", home=self.home)["healthy"], True)
 
+    def test_restore_over_a_journal_without_config(self):
+        """The journal that is there may be newer than the backup."""
+        backup = self.dir / "older.kmh"
+        self.run_in(self.home, "home", "backup", backup)
+        self.run_in(self.home, "gen", "newer", "--role", "data")
+        (self.home / "config.json").unlink()
+        before = (self.home / "journal.db").read_bytes()
+        self.refused(73, "home", "restore", backup, home=self.home)
+        self.assertEqual((self.home / "journal.db").read_bytes(), before)
+        # What the refusal of init says to do.
+        subprocess.run(["sqlite3", "-A", "-x", "-f", backup, "config.json"], cwd=self.home, check=True)
+        self.run_in(self.home, "gen", "newest", "--role", "data")
+        self.run_in(self.home, "home", "restore", backup, "--force")
+        self.run_in(self.home, "list")
+
     def test_moved(self):
         moved = self.dir / "moved-home"
         self.home.rename(moved)

@@ -1,7 +1,9 @@
 #include <chrono>
 #include <optional>
+#include <thread>
 
 #include "fixture.hpp"
+#include "kmtool/core/lock.hpp"
 #include "kmtool/pkcs11/init_token.hpp"
 
 namespace kmtool::home {
@@ -153,6 +155,28 @@ TEST_CASE("empty object files are found before an outcome is committed") {
   CHECK(exit_of([&] { sync_token_files(paths, fs::file_time_type::min()); }, &message) == 74);
   CHECK(message.find("a.object") != std::string::npos);
   CHECK(exit_of([&] { sync_token_files(paths, fs::file_time_type::clock::now()); }) == 74);
+}
+
+TEST_CASE("a token.object that a login is writing anew is neither lost nor empty") {
+  const Scratch scratch;
+  const Paths paths = with_folder(scratch);
+  const auto object = paths.token_dir() / "t" / "token.object";
+  put(object, "whole");
+  put(paths.token_copy(), "whole");
+  chmod(paths.token_copy().c_str(), 0600);
+  const auto at_work = [&](const auto& look) {
+    auto login = FileLock::acquire(paths.token_lock(), std::chrono::seconds(1));
+    put(object, "");
+    std::thread writer([&] {
+      std::this_thread::sleep_for(std::chrono::milliseconds(50));
+      put(object, "whole");
+      login.release();
+    });
+    look();
+    writer.join();
+  };
+  at_work([&] { CHECK_FALSE(token_object_lost(paths, false)); });
+  at_work([&] { CHECK(exit_of([&] { sync_token_files(paths, fs::file_time_type::min()); }) == 0); });
 }
 
 }  // namespace

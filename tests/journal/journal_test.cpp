@@ -141,6 +141,36 @@ TEST_CASE("a signature by another key is found before anything is committed") {
   CHECK(journal.proven("key", "a")->json().at("n") == 2);
 }
 
+TEST_CASE("what was proven before another process changed the catalog is not signed again") {
+  const Fixture f;
+  f.make();
+  auto stale = Journal::open(f.file, Journal::Mode::write);
+  stale.trust_head(stale.check_head(origin, f.key));
+  {
+    auto other = Journal::open(f.file, Journal::Mode::write);
+    other.trust_head(other.check_head(origin, f.key));
+    f.add(other, {{"key", "c", Json{{"n", 3}}}});
+  }
+  CHECK_THROWS_AS(f.add(stale, {}), Error);
+  f.prove();
+}
+
+TEST_CASE("a reading is of one moment") {
+  const Fixture f;
+  f.make();
+  auto reader = Journal::open(f.file, Journal::Mode::read);
+  reader.begin_reading();
+  CHECK(reader.size() == 3);
+  {
+    auto other = Journal::open(f.file, Journal::Mode::write);
+    other.trust_head(other.check_head(origin, f.key));
+    f.add(other, {});
+  }
+  CHECK(reader.size() == 3);
+  reader.end_reading();
+  CHECK(reader.size() == 4);
+}
+
 TEST_CASE("large drafts become several entries of one transaction, each under 64 KiB") {
   const Fixture f;
   auto journal = Journal::create(f.file);
