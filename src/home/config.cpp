@@ -89,6 +89,9 @@ Home open_home(const Paths& paths) {
                          "make one with kmtool init, or name another with --home DIR or KMTOOL_HOME");
   }
   check_trusted(paths.root);
+  for (const auto& part : {paths.journal(), paths.root / "journal.db-wal", paths.signers(), paths.token_dir()}) {
+    if (std::filesystem::exists(std::filesystem::symlink_status(part, ignored))) check_trusted(part);
+  }
   Home home;
   home.paths = paths;
   const std::string config = read_trusted(paths.config(), {.private_file = true});

@@ -50,6 +50,16 @@ class Homes(harness.Case):
         self.run_in(self.home, "home", "restore", backup, "--force")
         self.run_in(self.home, "list")
 
+    def test_parts_that_others_can_write(self):
+        for name in ("journal.db", "journal.db-wal", "signers", "token"):
+            part = self.home / name
+            mode = part.stat().st_mode & 0o777
+            part.chmod(mode | 0o002)
+            with self.subTest(part=name):
+                self.refused(78, "list", home=self.home, says=["chmod", name])
+            part.chmod(mode)
+        self.run_in(self.home, "list")
+
     def test_moved(self):
         moved = self.dir / "moved-home"
         self.home.rename(moved)
