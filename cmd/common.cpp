@@ -68,6 +68,8 @@ std::int64_t parse_period(const std::string& text, const std::string& option) {
 UnixTime parse_time(const std::string& text, const std::string& option) {
   const auto time = parse_rfc3339(text);
   if (!time) throw Error::usage(option + ": " + printable(text) + " is not a time", "write RFC 3339, such as 2027-01-31T00:00:00Z");
+  constexpr UnixTime latest = 250000000000;  // in the year 9892: a cryptoperiod added to it can still be written
+  if (*time > latest) throw Error::usage(option + ": " + printable(text) + " is too far away", "write a time before the year 9892");
   return *time;
 }
 

@@ -59,6 +59,7 @@ int run(Globals& globals, const DoctorOptions& o) {
   auto repairs = mend_token(options);
   options.skip_anchor = o.accept;
   options.any_policy = true;
+  options.repair = o.repair;
   return op::recorded(options, op::Need::mutation, "doctor", "", [&](op::Context& context) {
     if (o.accept) {
       op::accept_rollback(context, o.reason);

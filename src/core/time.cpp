@@ -13,6 +13,10 @@ namespace {
 constexpr std::int64_t seconds_a_day = 86400;
 constexpr std::int64_t longest_duration = 100 * 365 * seconds_a_day;
 
+/// Years 0000 to 9999: what RFC 3339 can say.
+constexpr UnixTime earliest = -62167219200;
+constexpr UnixTime latest = 253402300799;
+
 struct Unit {
   char letter;
   std::int64_t seconds;
@@ -91,8 +95,7 @@ Clock system_clock() {
 }
 
 std::string rfc3339(UnixTime time) {
-  // Year 0000 to 9999: what the format can say.
-  if (time < -62167219200 || time > 253402300799) throw Error::internal("a time lies outside the years 0000 to 9999");
+  if (time < earliest || time > latest) throw Error::internal("a time lies outside the years 0000 to 9999");
   const std::chrono::sys_seconds point{std::chrono::seconds{time}};
   const auto day = std::chrono::floor<std::chrono::days>(point);
   const std::chrono::year_month_day date{day};
@@ -108,7 +111,8 @@ std::optional<UnixTime> parse_rfc3339(std::string_view text) {
   if (!clock) return std::nullopt;
   const auto offset = take_offset(text);
   if (!offset) return std::nullopt;
-  return *date + *clock - *offset;
+  const UnixTime time = *date + *clock - *offset;
+  return time < earliest || time > latest ? std::nullopt : std::optional<UnixTime>{time};
 }
 
 std::optional<std::int64_t> parse_duration(std::string_view text) {

@@ -2,6 +2,7 @@
 
 #include <sys/stat.h>
 
+#include <numeric>
 #include <set>
 
 #include "journal/catalog.hpp"
@@ -104,9 +105,10 @@ Journal::~Journal() = default;
 Journal Journal::open(const std::filesystem::path& file, Mode mode) {
   struct stat info {};
   if (lstat(file.c_str(), &info) != 0) {
-    if (errno == ENOENT) throw Error::missing("there is no journal at " + file.string(), "make a home first: kmtool init");
+    if (errno == ENOENT) throw Error::missing("there is no journal at " + file.string(), "make a home first (kmtool init); where there was one, restore it: kmtool home restore FILE --force");
     throw Error::from_errno("open", file.string(), errno);
   }
+  if (!S_ISREG(info.st_mode)) throw Error::config(file.string() + " is not a regular file", "nothing was read through it; look at who put it there");
   // Readers open for writing too where they may: a WAL database needs its shared-memory file.
   auto impl = std::make_unique<Impl>(file, SQLITE_OPEN_READWRITE);
   impl->configure();
@@ -219,6 +221,23 @@ Head Journal::check_head(const std::string& origin, const crypto::PublicKey& key
     return true;
   });
   return head;
+}
+
+void Journal::check_entries() const {
+  const auto read = impl_->reader();
+  std::uint64_t next = 0;
+  each_entry(0, [&](const Entry& entry) {
+    if (entry.seq != next) throw Error::tampered("the journal lacks entry " + std::to_string(next), restore_hint);
+    const auto hashes = tlog::hashes_for_append(entry.seq, tlog::leaf_hash(view(entry.bytes)), read);
+    std::vector<std::uint64_t> indexes(hashes.size());
+    std::iota(indexes.begin(), indexes.end(), tlog::stored_count(entry.seq));
+    if (read(indexes) != hashes) {
+      throw Error::tampered("journal entry " + std::to_string(entry.seq) + " is not what was recorded", restore_hint);
+    }
+    ++next;
+    return true;
+  });
+  if (next != size()) throw Error::tampered("the journal lacks entry " + std::to_string(next), restore_hint);
 }
 
 std::optional<Item> Journal::item(const std::string& kind, const std::string& id) const { return impl_->catalog.item(kind, id); }

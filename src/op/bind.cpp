@@ -5,12 +5,34 @@ namespace kmtool::op {
 
 namespace {
 
-crypto::PublicKey read_signer_pem(const Context& context, const std::string& use) {
-  const auto path = context.home.paths.signers() / (use + ".pem");
+std::filesystem::path signer_pem(const Context& context, const std::string& use) { return context.home.paths.signers() / (use + ".pem"); }
+
+bool is_lost(const std::filesystem::path& file) {
+  std::error_code error;
+  return !std::filesystem::exists(std::filesystem::symlink_status(file, error)) && !error;
+}
+
+crypto::PublicKey read_log_pem(const Context& context) {
+  const auto path = signer_pem(context, "log");
+  if (is_lost(path)) {
+    throw Error::missing("this home has lost " + path.string() + ", without which its journal cannot be trusted",
+                         "kmtool doctor --repair writes it anew if the token holds the key that signed the journal");
+  }
   return crypto::PublicKey::from_pem(read_trusted(path), path.string());
 }
 
-pkcs11::Handle private_half(const std::map<Bytes, std::vector<pkcs11::Object>>& located, const SignerRecord& signer,
+/// For a home that lost log.pem: the key its database names. Not yet trusted: the token must prove that it holds it.
+crypto::PublicKey claimed_log_key(Context& context) {
+  std::optional<SignerRecord> newest;
+  for (const auto& row : context.state().journal->items("signer", "log@")) {
+    auto signer = SignerRecord::from(row);
+    if (signer.state == "active") newest = std::move(signer);
+  }
+  if (!newest) throw Error::tampered("the journal names no log signer", "restore the home from its backup (kmtool home restore)");
+  return crypto::PublicKey::from_spki(newest->spki);
+}
+
+std::optional<pkcs11::Handle> private_half(const std::map<Bytes, std::vector<pkcs11::Object>>& located, const SignerRecord& signer,
                             const std::string& label) {
   const auto found = located.find(signer.id);
   std::optional<pkcs11::Handle> handle;
@@ -21,11 +43,7 @@ pkcs11::Handle private_half(const std::map<Bytes, std::vector<pkcs11::Object>>& 
       handle = object.handle;
     }
   }
-  if (!handle) {
-    throw Error::tampered("the token has no " + signer.use + " signer of this home (" + label + ")",
-                          "this home belongs to another token, or the signer was removed behind kmtool's back");
-  }
-  return *handle;
+  return handle;
 }
 
 /// True when the entry that set this row is in the journal as `known` signed it: the newer log signer was vouched for by the older one.
@@ -68,8 +86,20 @@ journal::Head trust_journal(journal::Journal& journal, const std::string& origin
 
 void prove_reader(Context& context) {
   context.journal().begin_reading();
-  context.state().head = trust_journal(context.journal(), context.home.config.origin(), read_signer_pem(context, "log"));
+  context.state().head = trust_journal(context.journal(), context.home.config.origin(), read_log_pem(context));
   context.state().proven = true;
+}
+
+std::optional<std::string> signer_file_differs(Context& context, const std::string& use) {
+  const auto path = signer_pem(context, use);
+  if (is_lost(path)) return path.string() + " is lost";
+  try {
+    const auto key = crypto::PublicKey::from_pem(read_trusted(path), path.string());
+    if (equal(key.spki(), context.active_signer(use).spki)) return std::nullopt;
+  } catch (const Error& error) {
+    return error.message();
+  }
+  return path.string() + " is not this home's " + use + " signer";
 }
 
 void write_signer_files(Context& context) {
@@ -80,9 +110,25 @@ void write_signer_files(Context& context) {
   }
 }
 
+namespace {
+
+void mend_signer_files(Context& context) {
+  std::vector<std::string> wrong;
+  for (const std::string use : {"document", "log"}) {
+    if (signer_file_differs(context, use)) wrong.push_back("wrote signers/" + use + ".pem anew");
+  }
+  if (wrong.empty()) return;
+  prove_log_signer(context);  // the token vouches for the journal that names them
+  write_signer_files(context);
+  for (auto& line : wrong) context.state().repaired.push_back(std::move(line));
+}
+
+}  // namespace
+
 void bind_token(Context& context) {
   auto& state = context.state();
-  const auto log_key = read_signer_pem(context, "log");
+  const bool lost = context.options.repair && is_lost(signer_pem(context, "log"));
+  const auto log_key = lost ? claimed_log_key(context) : read_log_pem(context);
   state.head = trust_journal(*state.journal, context.home.config.origin(), log_key);
   state.proven = true;
   const auto log = context.active_signer("log");
@@ -90,12 +136,20 @@ void bind_token(Context& context) {
   require_known_log_pem(context, log, log_key);
   const auto anchor_id = context.home.config.anchor_id();
   const auto located = context.token().locate({log.id, document.id, anchor_id});
-  state.signer_handles["log"] = private_half(located, log, log.label(context.home.config.home_id));
-  state.signer_handles["document"] = private_half(located, document, document.label(context.home.config.home_id));
+  const auto log_label = log.label(context.home.config.home_id);
+  const auto log_handle = private_half(located, log, log_label);
+  if (!log_handle) {
+    throw Error::tampered("the token has no log signer of this home (" + log_label + ")",
+                          "this home belongs to another token, or the signer was removed behind kmtool's back");
+  }
+  state.signer_handles["log"] = *log_handle;
+  // Without the document signer nothing can be written that others trust, but signer rotate makes a new one.
+  if (const auto handle = private_half(located, document, document.label(context.home.config.home_id))) state.signer_handles["document"] = *handle;
   // Decoding a key costs OpenSSL more than a signature; the file's is the catalog's own, except right after a rotation.
   state.keys.emplace("log", equal(log.spki, log_key.spki()) ? log_key : crypto::PublicKey::from_spki(log.spki));
   state.keys.emplace("document", crypto::PublicKey::from_spki(document.spki));
   if (const auto found = located.find(anchor_id); found != located.end()) state.anchors = anchors_among(context, found->second);
+  if (context.options.repair) mend_signer_files(context);
 }
 
 }  // namespace kmtool::op

@@ -72,6 +72,18 @@ void check_objects(Context& context, std::vector<Check>& checks) {
   if (nameless > 0) checks.push_back({Verdict::note, "nameless objects", fmt::format("{} without label and id, not made by an open command", nameless)});
 }
 
+Check check_signers(Context& context) {
+  try {
+    require_document_signer(context);
+  } catch (const Error& error) {
+    return {Verdict::bad, "signers", error.message() + ": " + error.hint()};
+  }
+  for (const std::string use : {"document", "log"}) {
+    if (const auto wrong = signer_file_differs(context, use)) return {Verdict::bad, "signers", *wrong + ": kmtool doctor --repair writes it anew"};
+  }
+  return {Verdict::ok, "signers", "on the token, and as signers/document.pem and signers/log.pem say"};
+}
+
 }  // namespace
 
 std::vector<Check> examine(Context& context) {
@@ -83,8 +95,10 @@ std::vector<Check> examine(Context& context) {
   checks.push_back({Verdict::ok, "token", fmt::format("{} (serial {}), {}", info.label, info.serial,
                                                       info.hardware ? "hardware" : "software: not an HSM")});
   const auto& head = context.state().head;
-  checks.push_back({Verdict::ok, "journal", fmt::format("{} entries, newest checkpoint signed by the token's log signer",
+  context.journal().check_entries();
+  checks.push_back({Verdict::ok, "journal", fmt::format("{} entries, each as recorded; newest checkpoint signed by the token's log signer",
                                                         head ? context.journal().size() : 0)});
+  checks.push_back(check_signers(context));
   checks.push_back(check_rollback(context));
   checks.push_back(check_intents(context));
   check_objects(context, checks);

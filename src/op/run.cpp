@@ -32,7 +32,13 @@ std::uint64_t append(Context& context, journal::Draft draft) {
   return first;
 }
 
-Bytes Context::sign_document(ByteView digest) { return token().sign_ecdsa(state_->signer_handles.at("document"), digest); }
+void require_document_signer(Context& context) {
+  if (context.state().signer_handles.contains("document")) return;
+  throw Error::tampered("the token has no document signer of this home (" + context.active_signer("document").label(context.home.config.home_id) + ")",
+                        "it was removed behind kmtool's back; kmtool signer rotate makes a new one, which other sites must then pin");
+}
+
+Bytes Context::sign_document(ByteView digest) { require_document_signer(*this); return token().sign_ecdsa(state_->signer_handles.at("document"), digest); }
 crypto::PublicKey Context::document_key() const { return state_->keys.at("document"); }
 
 void Context::note(const std::string& command, const std::string& target, Json details, std::vector<journal::Change> changes) {
@@ -103,6 +109,7 @@ Outcome Context::run(const Plan& wanted, const std::function<Outcome()>& act) {
     state_->unsettled = false;
   }
   Plan plan = wanted;
+  if (!plan.files.empty()) require_document_signer(*this);
   if (!plan.keys.empty()) plan.nameless = nameless_objects(*this);
   const std::string id = hex(token().random(16));
   auto intent = draft_of(plan, journal::Phase::intent);

@@ -38,6 +38,10 @@ journal::Head trust_journal(journal::Journal& journal, const std::string& origin
 void prove_log_signer(Context& context);
 /// Those that are this home's anchors: other objects may carry the same CKA_ID, and are left alone.
 std::vector<pkcs11::Object> anchors_among(const Context& context, const std::vector<pkcs11::Object>& objects);
+/// What is wrong with signers/USE.pem; nullopt where it is the catalog's active signer.
+std::optional<std::string> signer_file_differs(Context& context, const std::string& use);
+/// Throws damaged (65) where the token lost the document signer's private half: said before anything is begun that it must sign.
+void require_document_signer(Context& context);
 /// signers/document.pem and signers/log.pem from the catalog's active signers.
 void write_signer_files(Context& context);
 /// The one row that says which intents are open, and how many rows each has: looked up at every start, so that no search through the

@@ -71,6 +71,9 @@ class Journal {
   /// before its end is on the tree and carries the catalog's root; what lies behind it is unauthenticated and changes
   /// nothing. Throws damaged (65) naming what does not hold.
   Head check_head(const std::string& origin, const crypto::PublicKey& key) const;
+  /// Holds every entry and every stored subtree hash against each other, from the first on (a head's proof speaks only of the
+  /// last one). Throws damaged (65) naming the first entry that is missing or not what the tree was made from.
+  void check_entries() const;
   /// As check_head for the tree only, without signature (readers without a key).
   [[nodiscard]] bool contains_root(std::uint64_t size, const tlog::Hash& root) const;
 
