@@ -175,6 +175,7 @@ void add_commands(CLI::App& app, Globals& globals, Action& action) {
       {"Keys", {add_gen, add_adopt, add_list, add_show, add_state}},
       {"Running", {add_rotate, add_monitor}},
       {"Bundles", {add_wrap, add_verify, add_inspect, add_unwrap, add_bundles}},
+      {"Audit", {add_audit}},
       {"Shells", {add_completion}},
   };
   std::set<CLI::App*> known;
