@@ -45,6 +45,8 @@ bool keys_equal(const Session& session, const Profile& profile, const Object& a,
 Profile probe_token(const Session& session, const CK_FUNCTION_LIST* functions, CK_SLOT_ID slot);
 /// Fills in the wrapping mechanisms of the profile.
 void probe_wrapping(const Session& session, Profile& profile);
+// -- trying the known attacks (trials.cpp) --
+Trials try_attacks_on(const Session& session);
 /// Runs it; the CKR name of what it threw, or empty. What is_fatal() says is fatal goes through.
 template <class Action>
 std::string attempt(Action&& action) {

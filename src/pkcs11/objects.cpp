@@ -81,6 +81,18 @@ bool attribute_trouble(CK_RV rv) {
   return rv == CKR_ATTRIBUTE_TYPE_INVALID || rv == CKR_ATTRIBUTE_SENSITIVE || rv == CKR_BUFFER_TOO_SMALL;
 }
 
+Bytes read_long(const Session& session, CK_OBJECT_HANDLE handle, CK_ATTRIBUTE_TYPE type) {
+  CK_ATTRIBUTE attribute{type, nullptr, 0};
+  CK_RV rv = session.get_attributes(handle, {&attribute, 1});
+  if (rv != CKR_OK || attribute.ulValueLen == 0 || attribute.ulValueLen > longest_value) return {};
+  Bytes value(attribute.ulValueLen);
+  attribute.pValue = value.data();
+  rv = session.get_attributes(handle, {&attribute, 1});
+  if (rv != CKR_OK || attribute.ulValueLen > value.size()) return {};
+  value.resize(attribute.ulValueLen);
+  return value;
+}
+
 /// One reading of one object: buffers and the list that points into them.
 class Reader {
  public:
@@ -179,7 +191,7 @@ class Reader {
       const auto* octets = static_cast<const CK_BYTE*>(attribute.pValue);
       value.assign(octets, octets + attribute.ulValueLen);
     } else if (applies && may_be_long(out, field)) {
-      value = read_long(field.type);
+      value = read_long(session_, handle_, field.type);
     } else {
       return;
     }
@@ -204,18 +216,6 @@ class Reader {
       default:
         return false;
     }
-  }
-
-  Bytes read_long(CK_ATTRIBUTE_TYPE type) {
-    CK_ATTRIBUTE attribute{type, nullptr, 0};
-    CK_RV rv = session_.get_attributes(handle_, {&attribute, 1});
-    if (rv != CKR_OK || attribute.ulValueLen == 0 || attribute.ulValueLen > longest_value) return {};
-    Bytes value(attribute.ulValueLen);
-    attribute.pValue = value.data();
-    rv = session_.get_attributes(handle_, {&attribute, 1});
-    if (rv != CKR_OK || attribute.ulValueLen > value.size()) return {};
-    value.resize(attribute.ulValueLen);
-    return value;
   }
 
   static constexpr std::array<CK_ATTRIBUTE_TYPE, 3> number_types{CKA_CLASS, CKA_KEY_TYPE, CKA_VALUE_LEN};
@@ -245,6 +245,8 @@ std::optional<ObjectClass> class_in(Attributes& filter) {
 Object read_object(const Session& session, CK_OBJECT_HANDLE handle, std::optional<ObjectClass> known) {
   return Reader(session, handle, known).read();
 }
+
+Bytes read_certificate(const Session& session, CK_OBJECT_HANDLE handle) { return read_long(session, handle, CKA_VALUE); }
 
 namespace {
 

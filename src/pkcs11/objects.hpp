@@ -6,6 +6,8 @@ namespace kmtool::pkcs11 {
 
 /// One C_GetAttributeValue; knowing the class keeps the list short. A second call only for what did not fit or was skipped.
 Object read_object(const Session& session, CK_OBJECT_HANDLE handle, std::optional<ObjectClass> known = std::nullopt);
+/// CKA_VALUE of what must be a certificate.
+Bytes read_certificate(const Session& session, CK_OBJECT_HANDLE handle);
 /// All that match, read; a CKA_CLASS in the filter keeps the reading short.
 std::vector<Object> find_objects(const Session& session, Attributes filter);
 /// All token objects, by CKA_ID, with one find; nullopt where the token has more than `most` (then none was read).

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "keys.hpp"
+#include "kmtool/pkcs11/survey.hpp"
 #include "kmtool/core/text.hpp"
 #include "mechanism_names.hpp"
 #include "module.hpp"
@@ -104,6 +105,8 @@ std::vector<Token::MechanismLine> Token::mechanisms() {
   return out;
 }
 
+Trials Token::try_attacks() { return try_attacks_on(impl_->session); }
+
 Bytes Token::random(std::size_t n) { return impl_->session.random(n); }
 
 // -- finding --------------------------------------------------------------------------------------------------------
@@ -141,6 +144,11 @@ std::vector<Object> Token::find_by_label(const std::string& label) {
 }
 
 std::vector<Object> Token::scan() {
+  if (impl_->remembered) {
+    std::vector<Object> out;
+    for (const auto& [id, objects] : *impl_->remembered) out.insert(out.end(), objects.begin(), objects.end());
+    return out;
+  }
   Attributes filter;
   filter.flag(CKA_TOKEN, true);
   return find_objects(impl_->session, std::move(filter));
@@ -153,6 +161,11 @@ std::vector<Object> Token::find_nameless() {
   auto found = find_objects(impl_->session, std::move(filter));
   std::erase_if(found, [](const Object& object) { return !object.nameless(); });
   return found;
+}
+
+Bytes Token::certificate(const Object& object) {
+  if (object.object_class != ObjectClass::certificate) throw Error::internal("only a certificate's value is read");
+  return read_certificate(impl_->session, object.handle.value);
 }
 
 Object Token::read(Handle handle) { return read_object(impl_->session, handle.value); }

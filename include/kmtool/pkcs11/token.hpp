@@ -18,6 +18,8 @@
 
 namespace kmtool::pkcs11 {
 
+struct Trials;  // survey.hpp
+
 /// Which module to load.
 struct ModuleSpec {
   std::string path;       ///< absolute
@@ -123,6 +125,8 @@ class Token {
     std::string flags;
   };
   std::vector<MechanismLine> mechanisms();
+  /// Tries the known attacks on throwaway session objects; nothing is left behind.
+  Trials try_attacks();
 
   // -- random (C_GenerateRandom only) -------------------------------------------------------------------------------
   Bytes random(std::size_t n);
@@ -136,8 +140,11 @@ class Token {
   void forget_objects();
   std::vector<Object> find_by_id(const Bytes& id);
   std::vector<Object> find_by_label(const std::string& label);
-  /// Every object on the token that this session sees (one find, one read per object). Session objects are left out.
+  /// Every object on the token that this session sees (one find, one read per object; none where objects are remembered). Session
+  /// objects are left out.
   std::vector<Object> scan();
+  /// DER of a certificate object; empty where the token does not show it.
+  Bytes certificate(const Object& object);
   /// Those without label and id: by one find where the profile says that the token can, else among all.
   std::vector<Object> find_nameless();
   Object read(Handle handle);
