@@ -14,19 +14,6 @@ namespace {
 
 constexpr std::size_t chunk_size = std::size_t{64} << 10;
 
-/// A file without a name, readable by nobody else, gone with its descriptor.
-Fd unlinked_file() {
-  const char* chosen = std::getenv("TMPDIR");
-  const std::string folder = chosen != nullptr && *chosen != '\0' ? chosen : "/tmp";
-  Fd fd(open(folder.c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, 0600));
-  if (fd) return fd;
-  std::string name = folder + "/.kmtool.XXXXXX";  // the file system has no O_TMPFILE
-  fd = Fd(mkostemp(name.data(), O_CLOEXEC));
-  if (!fd) throw Error::io(Error::from_errno("create", "a temporary file in " + folder, errno).message());
-  unlink(name.c_str());
-  return fd;
-}
-
 Fd copied(int from, const std::string& name) {
   Fd copy = unlinked_file();
   std::array<std::uint8_t, chunk_size> chunk{};
@@ -40,6 +27,18 @@ Fd copied(int from, const std::string& name) {
 }
 
 }  // namespace
+
+Fd unlinked_file() {
+  const char* chosen = std::getenv("TMPDIR");
+  const std::string folder = chosen != nullptr && *chosen != '\0' ? chosen : "/tmp";
+  Fd fd(open(folder.c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, 0600));
+  if (fd) return fd;
+  std::string name = folder + "/.kmtool.XXXXXX";  // the file system has no O_TMPFILE
+  fd = Fd(mkostemp(name.data(), O_CLOEXEC));
+  if (!fd) throw Error::io(Error::from_errno("create", "a temporary file in " + folder, errno).message());
+  unlink(name.c_str());
+  return fd;
+}
 
 LineReader::LineReader(const fs::path& path, std::size_t max_line) : name_(path.string()), max_line_(max_line) {
   if (path == "-") {

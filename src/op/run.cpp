@@ -1,6 +1,7 @@
 #include "kmtool/core/encoding.hpp"
 #include "kmtool/crypto/digest.hpp"
 #include "kmtool/domain/name.hpp"
+#include "kmtool/op/turn.hpp"
 #include "op/state.hpp"
 
 namespace kmtool::op {
@@ -17,6 +18,7 @@ journal::LogSigner log_signer(Context& context) {
 }
 
 std::uint64_t append(Context& context, journal::Draft draft) {
+  take_turn(context);
   auto& state = context.state();
   draft.policy_digest = context.home.policy_digest;
   draft.config_digest = context.home.config_digest;
@@ -104,6 +106,7 @@ bool untouched(Context& context, const Plan& plan) try {
 }  // namespace
 
 Outcome Context::run(const Plan& wanted, const std::function<Outcome()>& act) {
+  take_turn(*this);
   if (state_->unsettled) {
     recover(*this);
     state_->unsettled = false;

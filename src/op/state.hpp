@@ -20,6 +20,7 @@ struct Context::State {
   std::map<std::string, crypto::PublicKey> keys;  ///< public halves of the signers by use
   journal::Actor actor;
   bool unsettled = false;  ///< an intent of this process could not be closed: recover() comes before the next one
+  bool turn_given = false;  ///< the mutation lock was given back for a while: take_turn() comes before the next entry
   std::vector<std::string> repaired;  ///< what opening the context finished or undid
 };
 

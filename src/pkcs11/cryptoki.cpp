@@ -23,7 +23,11 @@ void call(const char* name, Function function, Args... args) {
   if (const CK_RV rv = invoke(function, args...); rv != CKR_OK) fail(rv, name);
 }
 
-CK_BYTE* unconst(ByteView bytes) { return const_cast<CK_BYTE*>(bytes.data()); }
+/// Never null: modules take that for an argument that was forgotten, or for a question about the length.
+CK_BYTE* unconst(ByteView bytes) {
+  static CK_BYTE nothing = 0;
+  return bytes.data() == nullptr ? &nothing : const_cast<CK_BYTE*>(bytes.data());
+}
 
 /// The module wrote `length` octets into a buffer of `capacity`, it says.
 void hold_to_capacity(const char* name, CK_ULONG length, std::size_t capacity) {
@@ -197,6 +201,59 @@ Bytes Session::encrypt(const Mechanism& mechanism, CK_OBJECT_HANDLE key, ByteVie
   hold_to_capacity("C_Encrypt", length, out.size());
   out.resize(length);
   return out;
+}
+
+std::size_t Session::encrypt(const Mechanism& mechanism, CK_OBJECT_HANDLE key, ByteView data, std::span<CK_BYTE> out) const {
+  CK_MECHANISM raw = mechanism.raw();
+  call("C_EncryptInit", functions_->C_EncryptInit, handle_, &raw, key);
+  CK_ULONG length = out.size();
+  call("C_Encrypt", functions_->C_Encrypt, handle_, unconst(data), CK_ULONG{data.size()}, out.data(), &length);
+  hold_to_capacity("C_Encrypt", length, out.size());
+  return length;
+}
+
+std::size_t Session::decrypt(const Mechanism& mechanism, CK_OBJECT_HANDLE key, ByteView data, std::span<CK_BYTE> out) const {
+  CK_MECHANISM raw = mechanism.raw();
+  call("C_DecryptInit", functions_->C_DecryptInit, handle_, &raw, key);
+  CK_ULONG length = out.size();
+  call("C_Decrypt", functions_->C_Decrypt, handle_, unconst(data), CK_ULONG{data.size()}, out.data(), &length);
+  hold_to_capacity("C_Decrypt", length, out.size());
+  return length;
+}
+
+Bytes Session::sign(const Mechanism& mechanism, CK_OBJECT_HANDLE key, const std::function<ByteView()>& next) const {
+  CK_MECHANISM raw = mechanism.raw();
+  std::array<CK_BYTE, sign_buffer> buffer{};
+  CK_ULONG length = buffer.size();
+  call("C_SignInit", functions_->C_SignInit, handle_, &raw, key);
+  try {
+    for (ByteView part = next(); !part.empty(); part = next()) {
+      call("C_SignUpdate", functions_->C_SignUpdate, handle_, unconst(part), CK_ULONG{part.size()});
+    }
+  } catch (...) {
+    invoke(functions_->C_SignFinal, handle_, buffer.data(), &length);
+    throw;
+  }
+  call("C_SignFinal", functions_->C_SignFinal, handle_, buffer.data(), &length);
+  hold_to_capacity("C_SignFinal", length, buffer.size());
+  return {buffer.begin(), buffer.begin() + static_cast<std::ptrdiff_t>(length)};
+}
+
+bool Session::verify(const Mechanism& mechanism, CK_OBJECT_HANDLE key, const std::function<ByteView()>& next, ByteView signature) const {
+  CK_MECHANISM raw = mechanism.raw();
+  call("C_VerifyInit", functions_->C_VerifyInit, handle_, &raw, key);
+  try {
+    for (ByteView part = next(); !part.empty(); part = next()) {
+      call("C_VerifyUpdate", functions_->C_VerifyUpdate, handle_, unconst(part), CK_ULONG{part.size()});
+    }
+  } catch (...) {
+    invoke(functions_->C_VerifyFinal, handle_, unconst(signature), CK_ULONG{signature.size()});
+    throw;
+  }
+  const CK_RV rv = invoke(functions_->C_VerifyFinal, handle_, unconst(signature), CK_ULONG{signature.size()});
+  if (rv == CKR_SIGNATURE_INVALID || rv == CKR_SIGNATURE_LEN_RANGE) return false;
+  if (rv != CKR_OK) fail(rv, "C_VerifyFinal");
+  return true;
 }
 
 Bytes Session::random(std::size_t n) const {

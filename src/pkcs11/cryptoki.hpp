@@ -2,6 +2,7 @@
 #include <p11-kit/pkcs11.h>
 
 #include <deque>
+#include <functional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -97,6 +98,12 @@ class Session {
   [[nodiscard]] CK_OBJECT_HANDLE derive(const Mechanism& mechanism, CK_OBJECT_HANDLE base, Attributes what) const;
   [[nodiscard]] Bytes sign(const Mechanism& mechanism, CK_OBJECT_HANDLE key, ByteView data) const;
   [[nodiscard]] Bytes encrypt(const Mechanism& mechanism, CK_OBJECT_HANDLE key, ByteView data) const;
+  /// Into the caller's buffer; how many octets were written.
+  std::size_t encrypt(const Mechanism& mechanism, CK_OBJECT_HANDLE key, ByteView data, std::span<CK_BYTE> out) const;
+  std::size_t decrypt(const Mechanism& mechanism, CK_OBJECT_HANDLE key, ByteView data, std::span<CK_BYTE> out) const;
+  /// In several parts; `next` gives them, an empty one is the end. Where it throws, the operation is ended first.
+  [[nodiscard]] Bytes sign(const Mechanism& mechanism, CK_OBJECT_HANDLE key, const std::function<ByteView()>& next) const;
+  [[nodiscard]] bool verify(const Mechanism& mechanism, CK_OBJECT_HANDLE key, const std::function<ByteView()>& next, ByteView signature) const;
   [[nodiscard]] Bytes random(std::size_t n) const;
 
  private:

@@ -33,6 +33,24 @@ FreshObject create_public_half(const Session& session, const Profile& profile, c
 Bytes hmac_tag(const Session& session, CK_OBJECT_HANDLE key, ByteView data);
 Bytes ecdsa_der(const Session& session, CK_OBJECT_HANDLE key, ByteView digest);
 Bytes eddsa(const Session& session, CK_OBJECT_HANDLE key, ByteView message);
+Bytes rsa_pss(const Session& session, CK_OBJECT_HANDLE key, ByteView digest);
+Bytes hmac_tag_of(const Session& session, CK_OBJECT_HANDLE key, KeyType type, const Feed& next);
+bool hmac_tag_good(const Session& session, const Profile& profile, CK_OBJECT_HANDLE key, KeyType type, const Feed& next, ByteView tag);
+
+// -- encrypting (gcm.cpp) --
+/// IVs from the token, many a call: one C_GenerateRandom serves 21 MiB of 64 KiB chunks.
+class IvSupply {
+ public:
+  ByteView next(const Session& session);
+
+ private:
+  Bytes drawn_;
+  std::size_t used_ = 0;
+};
+std::size_t seal_gcm(const Session& session, CK_OBJECT_HANDLE key, ByteView iv, ByteView associated, ByteView plain,
+                     std::span<std::uint8_t> out);
+std::size_t open_gcm(const Session& session, const Profile& profile, CK_OBJECT_HANDLE key, ByteView associated, ByteView sealed,
+                     std::span<std::uint8_t> out);
 
 // -- comparing (compare.cpp) --
 bool private_half_matches(const Session& session, const Profile& profile, const Object& private_half,

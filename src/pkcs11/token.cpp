@@ -22,6 +22,7 @@ struct Token::Impl {
   bool logged_in = false;
   Session session;
   Profile profile;
+  IvSupply ivs;
   std::optional<std::map<Bytes, std::vector<Object>>> remembered;  ///< every object of the token, by CKA_ID
 };
 
@@ -271,6 +272,19 @@ std::string Token::wrap_mechanism_name(WrapAlgorithm algorithm) const {
 Bytes Token::hmac_sha256(Handle key, ByteView data) { return hmac_tag(impl_->session, key.value, data); }
 Bytes Token::sign_ecdsa(Handle private_key, ByteView digest) { return ecdsa_der(impl_->session, private_key.value, digest); }
 Bytes Token::sign_ed25519(Handle private_key, ByteView message) { return eddsa(impl_->session, private_key.value, message); }
+Bytes Token::sign_rsa_pss(Handle private_key, ByteView digest) { return rsa_pss(impl_->session, private_key.value, digest); }
+Bytes Token::hmac(Handle key, KeyType type, const Feed& next) { return hmac_tag_of(impl_->session, key.value, type, next); }
+bool Token::hmac_verify(Handle key, KeyType type, const Feed& next, ByteView tag) {
+  return hmac_tag_good(impl_->session, impl_->profile, key.value, type, next, tag);
+}
+
+std::size_t Token::gcm_seal(Handle key, ByteView associated, ByteView plain, std::span<std::uint8_t> out) {
+  return seal_gcm(impl_->session, key.value, impl_->ivs.next(impl_->session), associated, plain, out);
+}
+
+std::size_t Token::gcm_open(Handle key, ByteView associated, ByteView sealed, std::span<std::uint8_t> out) {
+  return open_gcm(impl_->session, impl_->profile, key.value, associated, sealed, out);
+}
 
 bool Token::private_matches(const Object& private_half, const crypto::PublicKey& key) {
   return private_half_matches(impl_->session, impl_->profile, private_half, key);

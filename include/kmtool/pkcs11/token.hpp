@@ -2,9 +2,11 @@
 #include <chrono>
 #include <compare>
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -74,6 +76,12 @@ struct Object {
   [[nodiscard]] std::optional<KeyType> type(Role role) const;  ///< kmtool's type for this object in this role
   [[nodiscard]] bool nameless() const { return label.empty() && id.empty(); }
 };
+
+/// Input of any length, piece by piece; an empty one is the end.
+using Feed = std::function<ByteView()>;
+
+/// What gcm_seal() adds: an IV of 12 octets in front, a tag of 16 behind.
+inline constexpr std::size_t gcm_overhead = 28;
 
 /// What an object shall be. Templates are made from this and from nothing else.
 struct ObjectSpec {
@@ -200,11 +208,28 @@ class Token {
   Bytes sign_ecdsa(Handle private_key, ByteView digest);
   /// CKM_EDDSA over a short message, single part.
   Bytes sign_ed25519(Handle private_key, ByteView message);
+  /// CKM_RSA_PKCS_PSS over a digest (32, 48 or 64 octets: SHA-256, -384, -512), MGF1 with the same hash, a salt as long as the digest
+  /// (FIPS 186-5, 5.4): the padding is the token's.
+  Bytes sign_rsa_pss(Handle private_key, ByteView digest);
+  /// HMAC of the type's hash over everything that `next` gives (C_SignInit, C_SignUpdate …, C_SignFinal); `next` must not use
+  /// this Token.
+  Bytes hmac(Handle key, KeyType type, const Feed& next);
+  /// The same compared in the token (C_VerifyFinal): the right tag does not come out.
+  bool hmac_verify(Handle key, KeyType type, const Feed& next, ByteView tag);
   /// Signature proof that a private half belongs to a public key: signs a random digest and verifies it on the host.
   bool private_matches(const Object& private_half, const crypto::PublicKey& key);
-  /// AES-GCM in one part, for restore drills: are two data keys the same key? Compares by encrypting under one and
+  /// For restore drills: are two data keys the same key? Compares by encrypting under one and
   /// decrypting under the other; HMAC keys by one tag; KEK AES keys by wrapping a throwaway session key.
   bool same_key(const Object& a, const Object& b, Role role, Part part);
+
+  // -- encrypting ---------------------------------------------------------------------------------------------------
+  /// AES-GCM of one buffer: exactly one C_EncryptInit and one C_Encrypt. Writes IV (96 bits, C_GenerateRandom, drawn in batches) ‖
+  /// ciphertext ‖ tag (128 bits) into `out`, which holds at least plain.size() + gcm_overhead octets; how many were written. The IV
+  /// is never the caller's. The caller counts: at most 2^32 a key (SP 800-38D, 8.3).
+  std::size_t gcm_seal(Handle key, ByteView associated, ByteView plain, std::span<std::uint8_t> out);
+  /// Opens what gcm_seal() wrote: one C_DecryptInit and one C_Decrypt. `out` holds at least sealed.size() octets; how many were
+  /// written. Throws damaged (65) where it does not open under this key and associated data; then `out` holds zeros.
+  std::size_t gcm_open(Handle key, ByteView associated, ByteView sealed, std::span<std::uint8_t> out);
 
  private:
   struct Impl;
