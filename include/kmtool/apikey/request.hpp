@@ -1,0 +1,30 @@
+#pragma once
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "kmtool/apikey/address.hpp"
+#include "kmtool/core/time.hpp"
+
+namespace kmtool::apikey {
+
+/// What is known of a request. Absent and empty are the same: missing. The views must outlive the decision.
+struct Request {
+  std::optional<Address> client;    ///< who sent it, as the host that decides saw it
+  std::string_view client_text;     ///< where it could not be parsed: what was given (for messages), else empty
+  std::string_view referrer;        ///< asserted by the client, as are the three below
+  std::string_view android_package, android_certificate;
+  std::string_view ios_bundle;
+  std::vector<std::string_view> scopes;  ///< what the request needs; the key must have all of them
+  UnixTime time = 0;                     ///< seconds
+  std::int64_t microseconds = 0;         ///< a clock for the rate limit that does not run backwards
+
+  /// Parses an address; what is none is kept as client_text and denied where addresses matter.
+  void set_client(std::string_view text) {
+    client = Address::parse(text);
+    client_text = client ? std::string_view{} : text;
+  }
+};
+
+}  // namespace kmtool::apikey
