@@ -176,6 +176,7 @@ void add_commands(CLI::App& app, Globals& globals, Action& action) {
       {"Running", {add_rotate, add_monitor}},
       {"Bundles", {add_wrap, add_verify, add_inspect, add_unwrap, add_bundles}},
       {"Audit", {add_audit}},
+      {"API keys", {add_apikey}},
       {"Shells", {add_completion}},
   };
   std::set<CLI::App*> known;

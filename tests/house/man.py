@@ -64,7 +64,11 @@ def missing(folder, kmtool):
         if not page.is_file() or f"Xr kmtool-{command} 1" not in main:
             yield f"command {command}: no page, or kmtool.1 does not name it"
             continue
-        described = set(DOCUMENTED.findall(page.read_text(encoding="utf-8")))
+        # A command of a family may have a page of its own, which the family's page must name.
+        text = page.read_text(encoding="utf-8")
+        own = sorted(folder.glob(f"kmtool-{command}-*.1"))
+        yield from (f"{page.name}: does not name {other.stem}(1)" for other in own if f"Xr {other.stem} 1" not in text)
+        described = set(DOCUMENTED.findall(text + "".join(other.read_text(encoding="utf-8") for other in own)))
         real = command_options(kmtool, (command,))
         for name in sorted(real - described - common):
             yield f"{page.name}: option --{name} is not described"

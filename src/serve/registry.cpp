@@ -1,0 +1,158 @@
+#include "registry.hpp"
+
+#include <sys/stat.h>
+
+#include "kmtool/core/encoding.hpp"
+#include "kmtool/core/file.hpp"
+#include "kmtool/core/text.hpp"
+
+namespace kmtool::serve {
+namespace {
+
+constexpr std::int64_t second = 1'000'000'000;
+/// Longer than the kernel's clock of files ticks.
+constexpr std::int64_t young = second / 10;
+
+std::int64_t nanoseconds(const struct timespec& time) { return time.tv_sec * second + time.tv_nsec; }
+
+std::int64_t now() {
+  struct timespec time {};
+  clock_gettime(CLOCK_REALTIME, &time);
+  return nanoseconds(time);
+}
+
+}  // namespace
+
+apikey::RateGate::Answer Loaded::ask(const apikey::KeyEntry&, std::uint32_t index, std::int64_t microseconds, bool only_look) {
+  RateSlot* slot = slots[index].get();
+  if (slot == nullptr) return {};
+  const std::lock_guard hold(slot->mutex);
+  const bool given = only_look ? slot->bucket.peek(slot->rate, microseconds) : slot->bucket.take(slot->rate, microseconds);
+  return given ? Answer{} : Answer{false, slot->bucket.retry_after(slot->rate, microseconds)};
+}
+
+Registry::Registry(const Options& options, State& state, Log log)
+    : file_(std::filesystem::absolute(options.snapshot)), state_(&state), clock_(options.clock), log_(std::move(log)) {
+  for (const auto& pem : options.signers) signers_.push_back(crypto::PublicKey::read_pem(pem));
+}
+
+Registry::Identity Registry::look() const {
+  struct stat status {};
+  if (stat(file_.c_str(), &status) != 0) return {};
+  if (!S_ISREG(status.st_mode)) throw Error::config(printable(file_.string()) + " is not a regular file");
+  return {static_cast<std::uint64_t>(status.st_dev), static_cast<std::uint64_t>(status.st_ino), status.st_size,
+          nanoseconds(status.st_mtim), nanoseconds(status.st_ctim)};
+}
+
+void Registry::poll(bool always) {
+  try {
+    const Identity found = look();
+    const bool first = generation_.load() == 0 && last_error_.empty();
+    const bool retry = state_failed() && std::chrono::steady_clock::now() >= retry_at_;
+    if (!first && !always && !again_ && !retry && found == seen_) return;
+    retry_at_ = std::chrono::steady_clock::now() + std::chrono::seconds(1);
+    seen_ = found;
+    again_ = now() - found.modified < young;
+    load();
+  } catch (const Error& error) {
+    not_accepted(error);
+  } catch (const std::exception& error) {
+    not_accepted(Error::internal(error.what()));
+  }
+}
+
+void Registry::load() {
+  const std::string text = read_file(file_, apikey::largest_snapshot);
+  auto next = std::make_shared<Loaded>();
+  next->digest = hex(crypto::sha256(view(text)));
+  {
+    const std::lock_guard hold(mutex_);
+    if (current_ && current_->digest == next->digest && !state_failed()) {
+      file_accepted_ = true;
+      last_error_.clear();
+      return;
+    }
+  }
+  next->snapshot = apikey::read_snapshot(text, printable(file_.string()), signers_);
+  accept(std::move(next));
+}
+
+void Registry::accept(std::shared_ptr<Loaded> next) {
+  const auto& header = next->snapshot.header;
+  try {
+    state_->advance(header.home, header.sequence, next->digest);
+    state_failed_.store(false, std::memory_order_release);
+  } catch (const Error& error) {
+    if (error.exit() != ExitCode::refused) state_failed_.store(true, std::memory_order_release);
+    throw;
+  }
+  next->at = clock_();
+  fill_slots(*next);
+  const std::uint64_t keys = next->snapshot.table.size(), sequence = header.sequence;
+  const UnixTime not_after = header.not_after;
+  {
+    const std::lock_guard hold(mutex_);
+    current_ = std::move(next);
+    file_accepted_ = true;
+    ++reloads_;
+  }
+  generation_.fetch_add(1, std::memory_order_acq_rel);
+  last_error_.clear();
+  const bool over = clock_() >= not_after;
+  log_("serving snapshot " + std::to_string(sequence) + ": " + std::to_string(keys) + (keys == 1 ? " key, " : " keys, ") +
+       (over ? "which expired at " : "good until ") + rfc3339(not_after) + (over ? "; everything is denied" : ""));
+}
+
+void Registry::fill_slots(Loaded& next) {
+  const auto& entries = next.snapshot.table.entries();
+  std::map<std::string, std::shared_ptr<RateSlot>> kept;
+  next.slots.resize(entries.size());
+  for (std::size_t i = 0; i < entries.size(); ++i) {
+    const auto& rate = entries[i].restrictions.rate;
+    if (!rate) continue;
+    auto& slot = kept[entries[i].id];
+    const auto old = slots_.find(entries[i].id);
+    if (old != slots_.end() && old->second->rate == *rate) slot = old->second;
+    if (!slot) {
+      slot = std::make_shared<RateSlot>();
+      slot->rate = *rate;
+    }
+    next.slots[i] = slot;
+  }
+  slots_ = std::move(kept);
+}
+
+void Registry::not_accepted(const Error& error) {
+  bool serving = false;
+  {
+    const std::lock_guard hold(mutex_);
+    file_accepted_ = false;
+    serving = current_ != nullptr;
+    if (error.message() != last_error_) ++failures_;
+  }
+  if (error.message() == last_error_) return;
+  last_error_ = error.message();
+  log_("snapshot not accepted: " + printable(error.message()) + (error.hint().empty() ? "" : "; " + printable(error.hint())) +
+       (serving && !state_failed() ? "; the one before it stays in force until it expires" : "; everything is denied"));
+}
+
+void Registry::renew(View& view) const {
+  const std::lock_guard hold(mutex_);
+  view.generation = generation_.load(std::memory_order_acquire);
+  view.loaded = current_;
+}
+
+void Registry::tell(Facts& facts) const {
+  const std::lock_guard hold(mutex_);
+  facts.file_accepted = file_accepted_;
+  facts.reloads = reloads_;
+  facts.reload_failures = failures_;
+  if (!current_) return;
+  facts.keys = current_->snapshot.table.size();
+  facts.sequence = current_->snapshot.header.sequence;
+  facts.created = current_->snapshot.header.created;
+  facts.not_after = current_->snapshot.header.not_after;
+  facts.loaded = current_->at;
+}
+
+}  // namespace kmtool::serve
