@@ -7,6 +7,7 @@
 #include <csignal>
 #include <cstdlib>
 #include <cstring>
+#include <exception>
 #include <new>
 #include <set>
 
@@ -234,6 +235,13 @@ bool is_monitor(const std::vector<std::string>& words) {
   return false;
 }
 
+/// Memory ran out where nothing may be thrown (the JSON library's destructor): ended as by a kill, but said.
+[[noreturn]] void end_at_once() {
+  constexpr std::string_view text = "error: out of memory\nhint: the next command or kmtool doctor --repair finishes or undoes what was open\n";
+  if (::write(STDERR_FILENO, text.data(), text.size()) < 0) _exit(static_cast<int>(ExitCode::internal));
+  _exit(static_cast<int>(ExitCode::internal));
+}
+
 int unknown(const std::string& message) {
   const std::string line = "KMTOOL UNKNOWN - " + printable(message) + "\n";
   if (::write(STDOUT_FILENO, line.data(), line.size()) < 0) return 3;
@@ -272,6 +280,7 @@ int run_and_report(const std::vector<std::string>& words) {
 int main(int argc, char** argv) {
   kmtool::cmd::fill_standard_descriptors();
   kmtool::forbid_core_dumps();
+  std::set_terminate(kmtool::cmd::end_at_once);
   kmtool::install_secret_heap();
   umask(077);
   kmtool::cmd::set_character_type();

@@ -1,0 +1,27 @@
+// What everything is made of: JSON, base64, hexadecimal, times, durations, names, PEM.
+#include "kmtool/core/encoding.hpp"
+#include "kmtool/core/json.hpp"
+#include "kmtool/core/text.hpp"
+#include "kmtool/core/time.hpp"
+#include "kmtool/crypto/public_key.hpp"
+#include "kmtool/domain/name.hpp"
+#include "target.hpp"
+
+using namespace kmtool;
+
+extern "C" int LLVMFuzzerTestOneInput(const unsigned char* data, std::size_t size) {
+  const auto text = fuzz::text_of(data, size);
+  if (const auto bytes = from_base64(text)) fuzz::require(base64(*bytes) == text);
+  if (const auto bytes = from_hex(text)) fuzz::require(from_hex(hex(*bytes)) == bytes);
+  if (const auto time = parse_rfc3339(text)) fuzz::require(parse_rfc3339(rfc3339(*time)) == time);
+  parse_duration(text);
+  for (const unsigned char c : printable(text)) fuzz::require(c >= 0x20 && c != 0x7f);
+  fuzz::expect_refusal([&] {
+    const auto json = parse_json(text, [](const std::string& what) { throw Error::tampered(what); });
+    const auto once = dump_json(json);
+    fuzz::require(dump_json(parse_json(once, [](const std::string& what) { throw Error::internal(what); })) == once);
+  });
+  fuzz::expect_refusal([&] { KeyRef::parse(text); });
+  fuzz::expect_refusal([&] { crypto::PublicKey::from_pem(std::string(text), "signer.pem"); });
+  return 0;
+}
