@@ -206,9 +206,21 @@ class Attacks {
     });
     judge("copy-usage", "can a copy have a usage that the key lacks?", "C_CopyObject with DECRYPT", [&] {
       const Made key = generate(kek_template());
-      const Made copy = own(session_.copy(key->get(), std::move(Attributes().flag(CKA_DECRYPT, true))));
-      if (!look(copy->get()).decrypt.value_or(false)) refuse_quietly();
+      copy_to_decrypt(key->get());
     });
+    judge("copy-usage-locked", "can a copy have a usage that a key with MODIFIABLE=false lacks?", "C_CopyObject with DECRYPT", [&] {
+      const Made key = generate(std::move(kek_template().flag(CKA_MODIFIABLE, false)));
+      copy_to_decrypt(key->get());
+    });
+    judge("copy-usage-uncopyable", "can a key with COPYABLE=false be copied?", "C_CopyObject", [&] {
+      const Made key = generate(std::move(kek_template().flag(CKA_COPYABLE, false)));
+      const Made copy = own(session_.copy(key->get(), std::move(Attributes().flag(CKA_TOKEN, false))));
+    });
+  }
+
+  void copy_to_decrypt(CK_OBJECT_HANDLE key) {
+    const Made copy = own(session_.copy(key, std::move(Attributes().flag(CKA_DECRYPT, true))));
+    if (!look(copy->get()).decrypt.value_or(false)) refuse_quietly();
   }
 
   void try_unwrapping() {

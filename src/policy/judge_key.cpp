@@ -28,7 +28,6 @@ Violation reported(const char* rule, std::string what, std::string hint) {
   return {.rule = rule, .severity = Severity::medium, .what = std::move(what), .hint = std::move(hint), .refuses = false};
 }
 
-/// The floor below every policy. `what` names the key: `kek root@1 (…)`.
 void judge_floor(const char* rule, const std::string& what, int strength, UnixTime now, std::vector<Violation>& found) {
   if (strength >= lasting_strength) return;
   if (strength < least_strength) {
@@ -97,7 +96,7 @@ std::string carriers(int strength) {
 
 void judge_strengths(const KeyFacts& kek, const KeyFacts& key, UnixTime now, std::vector<Violation>& found) {
   judge_floor("G-KEK", "kek " + described(kek), kek.strength, now, found);
-  if (kek.strength >= key.strength) return;
+  if (carries(kek.strength, key.strength)) return;
   const std::string able = carriers(key.strength);
   found.push_back(
       {.rule = "G-KEK",
@@ -109,6 +108,14 @@ void judge_strengths(const KeyFacts& kek, const KeyFacts& key, UnixTime now, std
 }
 
 }  // namespace
+
+std::vector<Violation> judge_strength_floor(const char* rule, const std::string& what, int strength, UnixTime now) {
+  std::vector<Violation> found;
+  judge_floor(rule, what, strength, now, found);
+  return found;
+}
+
+bool carries(int kek_strength, int key_strength) { return kek_strength >= key_strength; }
 
 int minimum_of(const Policy& policy, Role role) {
   const auto found = policy.minimum_strength.find(role);
@@ -183,7 +190,7 @@ std::vector<Violation> judge_unwrap(const Policy& policy, const KeyFacts& kek, c
                              fmt::format("move what it carries to a new kek: kmtool rotate {} --rewrap-all", name_of(kek))));
   }
   if (key.strength < least_strength) judge_floor("G-GEN", described(key), key.strength, now, found);
-  if (kek.strength < key.strength) {
+  if (!carries(kek.strength, key.strength)) {
     found.push_back(reported("G-KEK", fmt::format("kek {} is weaker than {}", described(kek), described(key)),
                              "it arrives with the protection of the weaker key: rotate it"));
   }

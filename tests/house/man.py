@@ -14,7 +14,7 @@ DOCUMENTED = re.compile(r"Fl Fl ([a-z][a-z-]*)")
 
 def lint(folder):
     """What mandoc has to say. It looks for cross-references among the installed pages; ours are looked for here."""
-    pages = sorted(folder.glob("*.[15]"))
+    pages = sorted(folder.glob("*.[157]"))
     if not pages:
         yield f"no pages in {folder}"
     done = subprocess.run(["mandoc", "-Tlint", *map(str, pages)], capture_output=True, text=True, check=False)
