@@ -79,7 +79,7 @@ void add_limits(CLI::App* sub, const std::shared_ptr<ServeOptions>& o) {
       ->type_name("DURATION");
   sub->add_option("--idle-timeout", o->idle_timeout, "for a connection without a request; longer than the proxy's (90s)")
       ->type_name("DURATION");
-  sub->add_option("--flush-interval", o->flush_interval, "how often usage is written to the state folder (5s)")
+  sub->add_option("--flush-interval", o->flush_interval, "how often usage is written to the state folder (1m)")
       ->type_name("DURATION");
   sub->add_option("--grace", o->grace, "for requests in flight when told to stop (5s)")->type_name("DURATION");
 }

@@ -4,7 +4,8 @@
 #include <time.h>
 
 #include <algorithm>
-#include <iterator>
+#include <array>
+#include <charconv>
 
 namespace kmtool::serve {
 namespace {
@@ -40,6 +41,12 @@ bool plain(std::string_view text) {
   return std::all_of(text.begin(), text.end(), [](char c) { return static_cast<unsigned char>(c) >= 0x20 && c != 0x7f; });
 }
 
+void append_number(std::string& out, std::uint64_t number) {
+  std::array<char, 20> digits{};
+  const auto end = std::to_chars(digits.data(), digits.data() + digits.size(), number).ptr;
+  out.append(digits.data(), end);
+}
+
 }  // namespace
 
 void Answer::add(std::string_view name, std::string_view value) {
@@ -48,8 +55,13 @@ void Answer::add(std::string_view name, std::string_view value) {
 }
 
 void append_answer(std::string& out, const Answer& answer, std::string_view date, bool close, bool head_only) {
-  fmt::format_to(std::back_inserter(out), "HTTP/1.1 {} {}\r\nDate: {}\r\nCache-Control: no-store\r\n{}Content-Length: {}\r\n",
-                 answer.status, phrase(answer.status), date, answer.fields, answer.body.size());
+  // Piece by piece: this is done for every check, and a format string would be read each time.
+  out.append("HTTP/1.1 ");
+  append_number(out, static_cast<std::uint64_t>(answer.status));
+  out.append(" ").append(phrase(answer.status)).append("\r\nDate: ").append(date).append("\r\nCache-Control: no-store\r\n");
+  out.append(answer.fields).append("Content-Length: ");
+  append_number(out, answer.body.size());
+  out.append("\r\n");
   if (!answer.body.empty()) out.append("Content-Type: ").append(answer.type).append("\r\n");
   out.append(close ? "Connection: close\r\n\r\n" : "\r\n");
   if (!head_only) out.append(answer.body);

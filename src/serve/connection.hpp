@@ -17,7 +17,10 @@ namespace kmtool::serve {
 class Worker;
 using Steady = std::chrono::steady_clock;
 
-/// One connection. It belongs to one worker's thread. An idle one has no buffers.
+/// What is read at once: most heads, and little enough for ten thousand connections.
+inline constexpr std::size_t read_size = 2048;
+
+/// One connection. It belongs to one worker's thread.
 class Connection : public std::enable_shared_from_this<Connection> {
  public:
   Connection(Worker& worker, Accepted accepted, Gateway::Door door);
@@ -33,11 +36,11 @@ class Connection : public std::enable_shared_from_this<Connection> {
   friend class Worker;
   enum class Waits { idle, head, write, drain };  ///< for what
 
-  void wait_readable();
+  void read_more();
   /// A fault, such as too little memory, costs its connection and no other.
   template <typename Step>
   void guarded(Step step) noexcept;
-  void on_readable();
+  void on_read(std::size_t size);
   void on_writable();
   /// Answers every request in `data`, as far as the peer takes the answers.
   void proceed(std::string_view data);
@@ -52,7 +55,9 @@ class Connection : public std::enable_shared_from_this<Connection> {
   boost::asio::posix::stream_descriptor socket_;
   Peer peer_;
   Gateway::Door door_;
-  std::string in_, out_;
+  std::array<char, read_size> buffer_{};
+  std::string in_, out_;  ///< in use only while a head is not whole, or the peer does not read
+  std::size_t used_ = 0;  ///< of buffer_
   std::size_t seen_ = 0, sent_ = 0, drained_ = 0;
   bool closing_ = false;     ///< after what is in out_
   bool incomplete_ = false;  ///< what is left is not a whole head
@@ -89,13 +94,12 @@ class Worker {
   Gateway* gateway_;
   const Options* options_;
   std::size_t most_;
-  boost::asio::io_context io_{1};
+  boost::asio::io_context io_{BOOST_ASIO_CONCURRENCY_HINT_UNSAFE_IO};  // one thread runs it; others only post
   std::optional<boost::asio::executor_work_guard<boost::asio::io_context::executor_type>> work_;
   boost::asio::steady_timer timer_;
   Desk desk_;
   /// In the order of their deadlines: one list has one time-out, and whoever is touched goes to its end.
   std::list<std::shared_ptr<Connection>> idle_, busy_;
-  std::array<char, max_head> buffer_{};
   Head head_;
   Answer answer_;
   std::string spare_;  ///< answers are written into it

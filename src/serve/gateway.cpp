@@ -2,6 +2,8 @@
 
 #include <sys/random.h>
 
+#include <charconv>
+
 #include "kmtool/core/encoding.hpp"
 #include "kmtool/core/text.hpp"
 
@@ -54,13 +56,25 @@ std::int64_t microseconds() {
   return std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
 
+/// As Address::text(), without the C library's formatting for the address that nearly every client has.
+std::string text_of(const apikey::Address& address) {
+  if (address.v6) return address.text();
+  std::array<char, 16> text{};
+  char* at = text.data();
+  for (std::size_t i = 0; i < 4; ++i) {
+    if (i > 0) *at++ = '.';
+    at = std::to_chars(at, text.data() + text.size(), address.bytes.at(i)).ptr;
+  }
+  return {text.data(), at};
+}
+
 void fill(const apikey::Verdict& verdict, const Question& question, Answer& answer) {
   if (verdict.key != nullptr) {
     answer.add("X-Kmtool-Id", verdict.key->id);
     answer.add("X-Kmtool-App", verdict.key->app);
     answer.add("X-Kmtool-Environment", verdict.key->environment);
   }
-  if (question.client.address) answer.add("X-Kmtool-Client", question.client.address->text());
+  if (question.client.address) answer.add("X-Kmtool-Client", text_of(*question.client.address));
   if (verdict.allowed) {
     answer.status = 200;
     return;
@@ -92,8 +106,8 @@ Gateway::Gateway(const Options& options, const Log& log)
   started_ = std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
   usage_from_ = options_.clock();
   registry_.poll();
-  loader_ = std::thread([this] { every(look_interval, [this](bool poked) { registry_.poll(poked); }); });
-  flusher_ = std::thread([this] { every(options_.flush_interval, [this](bool) { flush(); }); });
+  loader_ = std::thread([this] { every(look_interval, poked_, [this](bool poked) { registry_.poll(poked); }); });
+  flusher_ = std::thread([this] { every(options_.flush_interval, never_, [this](bool) { flush(); }); });
 }
 
 Gateway::~Gateway() {
@@ -105,14 +119,14 @@ Gateway::~Gateway() {
 }
 
 template <typename Work>
-void Gateway::every(std::chrono::milliseconds interval, Work work) {
+void Gateway::every(std::chrono::milliseconds interval, bool& poke, Work work) {
   for (;;) {
     bool poked = false;
     {
       std::unique_lock hold(wake_mutex_);
-      wake_.wait_for(hold, interval, [this] { return stopping_ || poked_; });
+      wake_.wait_for(hold, interval, [this, &poke] { return stopping_ || poke; });
       if (stopping_) return;
-      poked = std::exchange(poked_, false);
+      poked = std::exchange(poke, false);
     }
     try {
       work(poked);
@@ -182,8 +196,15 @@ void Gateway::answer(const Head& head, const Peer& peer, Door door, Desk& desk, 
     desk.counters->observe(
         std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now() - begun).count());
   } catch (...) {
-    answer = Answer{};
-    refuse(Refusal::internal, desk, answer);
+    answer.status = 403;  // before anything that could fail in its turn
+    Counters::add(desk.counters->refusals[static_cast<std::size_t>(Refusal::internal)]);
+    answer.fields.clear();
+    answer.body.clear();
+    try {
+      say_no(answer, 403, to_text(Refusal::internal), explanation(Refusal::internal));
+    } catch (...) {
+      return;  // the status says enough
+    }
   }
 }
 

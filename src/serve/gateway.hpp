@@ -53,7 +53,7 @@ class Gateway {
   void health(Desk& desk, Answer& answer) const;
   void flush();
   template <typename Work>
-  void every(std::chrono::milliseconds interval, Work work);
+  void every(std::chrono::milliseconds interval, bool& poke, Work work);
 
   Options options_;
   Log log_;
@@ -69,7 +69,7 @@ class Gateway {
   std::atomic<std::uint64_t> batches_{0}, batch_failures_{0};
   std::mutex wake_mutex_;
   std::condition_variable wake_;
-  bool stopping_ = false, poked_ = false;
+  bool stopping_ = false, poked_ = false, never_ = false;
   std::size_t desks_ = 0;
   std::thread loader_, flusher_;
 };

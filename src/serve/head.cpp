@@ -24,6 +24,9 @@ bool is_control(char c) {
   return (byte < 0x20 && c != '\t' && c != '\r' && c != '\n') || byte == 0x7f;
 }
 
+/// The LF at `i` ends an empty line.
+bool ends_head(std::string_view bytes, std::size_t i) { return i >= 3 && bytes[i - 2] == '\n' && bytes[i - 1] == '\r'; }
+
 /// What is wrong with the byte at `i`; nullptr where nothing is, or where what follows is not there yet.
 const char* wrong_at(std::string_view bytes, std::size_t i) {
   const char c = bytes[i];
@@ -31,6 +34,7 @@ const char* wrong_at(std::string_view bytes, std::size_t i) {
   if (c == '\r') return i + 1 < bytes.size() && bytes[i + 1] != '\n' ? "bare-cr" : nullptr;
   if (c != '\n') return nullptr;
   if (i == 0 || bytes[i - 1] != '\r') return "bare-lf";
+  if (ends_head(bytes, i)) return nullptr;  // what follows is no line of this head
   return i + 1 < bytes.size() && (bytes[i + 1] == ' ' || bytes[i + 1] == '\t') ? "folded-line" : nullptr;
 }
 
@@ -45,7 +49,7 @@ Scan scan(std::string_view bytes, std::size_t from) {
     const auto byte = static_cast<unsigned char>(bytes[i]);
     if (byte >= 0x20 && byte != 0x7f) continue;
     if (const char* why = wrong_at(bytes, i)) return {0, why};
-    if (bytes[i] == '\n' && i >= 3 && bytes[i - 2] == '\n') return {i + 1, nullptr};
+    if (bytes[i] == '\n' && ends_head(bytes, i)) return {i + 1, nullptr};
   }
   return {};
 }

@@ -45,6 +45,11 @@ Registry::Identity Registry::look() const {
 }
 
 void Registry::poll(bool always) {
+  look_and_load(always);
+  watch_expiry();
+}
+
+void Registry::look_and_load(bool always) {
   try {
     const Identity found = look();
     const bool first = generation_.load() == 0 && last_error_.empty();
@@ -58,6 +63,31 @@ void Registry::poll(bool always) {
     not_accepted(error);
   } catch (const std::exception& error) {
     not_accepted(Error::internal(error.what()));
+  }
+}
+
+void Registry::watch_expiry() {
+  std::uint64_t sequence = 0;
+  UnixTime created = 0, not_after = 0;
+  {
+    const std::lock_guard hold(mutex_);
+    if (!current_) return;
+    const auto& header = current_->snapshot.header;
+    sequence = header.sequence, created = header.created, not_after = header.not_after;
+  }
+  const UnixTime now = clock_(), left = not_after - now;
+  // Said once each: in the last fifth of its time, and when it is over.
+  const auto say = [&](Told what, const std::string& line) {
+    if (told_sequence_ == sequence && told_ >= what) return;
+    told_sequence_ = sequence;
+    told_ = what;
+    log_(line);
+  };
+  const std::string name = "snapshot " + std::to_string(sequence);
+  if (left <= 0) {
+    say(Told::over, "warning: " + name + " has expired; everything is denied until a newer one comes");
+  } else if (left < (not_after - created) / 5) {
+    say(Told::ends, "warning: " + name + " expires at " + rfc3339(not_after) + ", and no newer one has come");
   }
 }
 
@@ -98,9 +128,8 @@ void Registry::accept(std::shared_ptr<Loaded> next) {
   }
   generation_.fetch_add(1, std::memory_order_acq_rel);
   last_error_.clear();
-  const bool over = clock_() >= not_after;
-  log_("serving snapshot " + std::to_string(sequence) + ": " + std::to_string(keys) + (keys == 1 ? " key, " : " keys, ") +
-       (over ? "which expired at " : "good until ") + rfc3339(not_after) + (over ? "; everything is denied" : ""));
+  log_("serving snapshot " + std::to_string(sequence) + ": " + std::to_string(keys) + (keys == 1 ? " key" : " keys") +
+       ", not after " + rfc3339(not_after));
 }
 
 void Registry::fill_slots(Loaded& next) {

@@ -61,7 +61,9 @@ class Registry {
     bool operator==(const Identity&) const = default;
   };
   [[nodiscard]] Identity look() const;
+  void look_and_load(bool always);
   void load();
+  void watch_expiry();
   void accept(std::shared_ptr<Loaded> next);
   void fill_slots(Loaded& next);
   void not_accepted(const Error& error);
@@ -76,6 +78,8 @@ class Registry {
   bool again_ = false;                                ///< the file was so young that a change would not show
   std::chrono::steady_clock::time_point retry_at_{};  ///< of a state folder that could not be written
   std::string last_error_;
+  enum class Told { nothing, ends, over } told_ = Told::nothing;  ///< of the snapshot of this number:
+  std::uint64_t told_sequence_ = 0;
   std::map<std::string, std::shared_ptr<RateSlot>> slots_;  ///< by id
   std::atomic<std::uint64_t> generation_{0};
   std::atomic<bool> state_failed_{false};

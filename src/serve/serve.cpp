@@ -66,7 +66,7 @@ class Acceptor {
   void stop() {
     pause_.cancel();
     if (!socket_.is_open()) return;
-    take_all();
+    for (int i = 0; i < 32; ++i) take_all();
     error_code ignored;
     socket_.close(ignored);
   }
@@ -184,6 +184,7 @@ class Server {
       if (error) return;
       if (!stop_.requested()) return watch_stop(timer, hangup);
       notify("STOPPING=1");
+      log_("stopping");
       for (const auto& acceptor : acceptors_) acceptor->stop();
       listeners_.clear();
       for (const auto& worker : workers_) worker->stop();

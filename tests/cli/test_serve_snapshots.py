@@ -72,6 +72,7 @@ class Snapshots(gateway.GatewayCase):
         self.assertEqual(gate.ask(X_Api_Key=key_text(1)).status, 200)
         gate.wait(lambda: gate.ask(X_Api_Key=key_text(1)).rule == "snapshot-expired", 4)
         self.assertEqual(gate.ask("/healthz").status, 503)
+        gate.wait(lambda: "snapshot 1 has expired; everything is denied" in gate.text())
         gateway.replace(self.snapshot, self.signer.snapshot(ONE, 2))
         gate.wait(lambda: gate.ask(X_Api_Key=key_text(1)).status == 200)
         # A newer one that has expired is newer all the same: the older must not come back.
