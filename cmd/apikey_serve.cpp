@@ -77,7 +77,7 @@ void add_limits(CLI::App* sub, const std::shared_ptr<ServeOptions>& o) {
       ->check(CLI::Range(std::size_t{1}, std::size_t{1} << 24));
   sub->add_option("--header-timeout", o->header_timeout, "for the head of a request, from its first byte on (10s)")
       ->type_name("DURATION");
-  sub->add_option("--idle-timeout", o->idle_timeout, "for a connection without a request; longer than the proxy's (90s)")
+  sub->add_option("--idle-timeout", o->idle_timeout, "for a connection without a request; longer than the proxy's (2m)")
       ->type_name("DURATION");
   sub->add_option("--flush-interval", o->flush_interval, "how often usage is written to the state folder (1m)")
       ->type_name("DURATION");

@@ -100,7 +100,7 @@ Gateway::Gateway(const Options& options, const Log& log)
       log_(log),
       state_(options.state),
       registry_(options_, state_, log_),
-      spool_(state_.usage_folder(), spool_id) {
+      spool_(state_.folder(), spool_id) {
   for (const auto& text : options.trusted_proxies) trusted_.add(text);
   for (int i = 0; i < options.threads; ++i) counters_.push_back(std::make_unique<Counters>());
   started_ = std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();

@@ -25,8 +25,8 @@ class State {
   /// Throws io (74) where it could not be made durable; the memory then stays as it was, and the caller must deny.
   void advance(const std::string& home, std::uint64_t sequence, const std::string& digest);
 
-  /// Where usage is spooled.
-  [[nodiscard]] std::filesystem::path usage_folder() const { return folder_ / "usage"; }
+  /// Usage is spooled beside it.
+  [[nodiscard]] const std::filesystem::path& folder() const noexcept { return folder_; }
 
  private:
   std::filesystem::path folder_;

@@ -243,7 +243,7 @@ class Gateway:
 def usage(state):
     """Counts by key id from the spool: {id: {"allowed": n, "denied": {rule: n}, "sources": {address: n}}}."""
     out = {}
-    for file in sorted((state / "usage").glob("*.jsonl")):
+    for file in sorted(state.glob("usage-*.jsonl")):
         for line in file.read_text().splitlines():
             for key in json.loads(line)["keys"]:
                 to = out.setdefault(key["id"], {"allowed": 0, "denied": {}, "sources": {}})

@@ -163,18 +163,18 @@ class Usage(gateway.GatewayCase):
 
     def test_counts_outlive_a_full_disk(self):
         gate = self.gateway(ONE, "--flush-interval", "1s")
-        spool = self.state / "usage"
-        spool.rename(spool.with_suffix(".aside"))
+        aside = self.state.with_suffix(".aside")
+        self.state.rename(aside)
         self.ask(gate, 5)
         gate.wait(lambda: gate.metrics()["kmtool_apikey_usage_failures_total"] > 0)
-        spool.with_suffix(".aside").rename(spool)
+        aside.rename(self.state)
         self.ask(gate, 5)
         gate.wait(lambda: gateway.usage(self.state).get("0000000001", {}).get("allowed") == 10)
         gate.stop()
         # A last batch that cannot be written is no success.
         gate = self.gateway(ONE, "--flush-interval", "1h", state=self.dir / "second")
         self.ask(gate, 5)
-        (self.state / "usage").rename(self.state / "gone")
+        self.state.rename(self.dir / "gone")
         self.assertEqual(gate.stop(), (74, ""))
 
     def test_reload_on_hangup_and_summary_as_json(self):

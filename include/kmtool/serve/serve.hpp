@@ -26,7 +26,7 @@ struct Options {
   int threads = 1;                             ///< 1…64
   std::size_t max_connections = 0;             ///< 0: what the limit of open files allows; further ones push out idle ones
   std::chrono::seconds header_timeout{10};     ///< for a head from its first byte on, and for whoever does not read our answers
-  std::chrono::seconds idle_timeout{90};       ///< longer than the proxies keep theirs, so that they close first
+  std::chrono::seconds idle_timeout{120};       ///< longer than the proxies keep theirs, so that they close first
   std::chrono::seconds flush_interval{60};     ///< of usage
   std::chrono::seconds grace{5};               ///< for what is in flight when told to stop
   Clock clock = system_clock();
