@@ -37,7 +37,8 @@ void Connection::begin() {
 
 void Connection::now_waits(Waits what) {
   // A head has its time from its first byte on, however slowly the others come.
-  if (what == Waits::head && waits_ == Waits::head) return;
+  if (what == Waits::head && waits_ == Waits::head && !another_head_) return;
+  another_head_ = false;
   waits_ = what;
   worker_->move_to_back(*this, what == Waits::idle);
 }
@@ -125,6 +126,7 @@ std::size_t Connection::serve(std::string_view data) {
       break;
     }
     seen_ = 0;
+    another_head_ = true;
     used += result.size;
     Answer& answer = worker_->answer_;
     answer.status = 403;

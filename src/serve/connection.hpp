@@ -59,8 +59,9 @@ class Connection : public std::enable_shared_from_this<Connection> {
   std::string in_, out_;  ///< in use only while a head is not whole, or the peer does not read
   std::size_t used_ = 0;  ///< of buffer_
   std::size_t seen_ = 0, sent_ = 0, drained_ = 0;
-  bool closing_ = false;     ///< after what is in out_
-  bool incomplete_ = false;  ///< what is left is not a whole head
+  bool closing_ = false;       ///< after what is in out_
+  bool incomplete_ = false;    ///< what is left is not a whole head
+  bool another_head_ = false;  ///< than the one whose time is running
   Waits waits_ = Waits::idle;
   Steady::time_point deadline_{};
   std::list<std::shared_ptr<Connection>>::iterator place_{};

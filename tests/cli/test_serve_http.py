@@ -129,6 +129,18 @@ class Malformed(gateway.GatewayCase):
             self.assertEqual(connection.read().headers["connection"], "close")
             self.assertTrue(connection.at_end())
 
+    def test_always_within_a_head(self):
+        """A busy pipeline whose pieces never end where a request does is not slow."""
+        with self.gate.connect() as connection:
+            connection.send(GOOD[:40])
+            begun, count = time.monotonic(), 0
+            while time.monotonic() - begun < 3.5:
+                connection.send(GOOD[40:] + GOOD[:40])
+                self.assertEqual(connection.read().status, 200)
+                count += 1
+                time.sleep(0.05)
+            self.assertGreater(count, 10)
+
     def test_a_reader_that_does_not_read(self):
         with self.gate.connect() as greedy:
             greedy.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
