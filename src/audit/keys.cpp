@@ -7,6 +7,7 @@
 #include "kmtool/core/encoding.hpp"
 #include "kmtool/core/text.hpp"
 #include "kmtool/op/bundle_out.hpp"
+#include "kmtool/op/object_facts.hpp"
 
 namespace kmtool::audit {
 namespace {
@@ -35,21 +36,6 @@ void read_mechanisms(pkcs11::Token& token, policy::TokenTraits& traits) {
   }
 }
 
-void take_profile(const pkcs11::Profile& profile, policy::TokenTraits& traits) {
-  traits.extractable_enforced = profile.extractable_enforced;
-  traits.wrap_with_trusted_enforced = profile.wrap_with_trusted_enforced;
-  traits.modifiable_enforced = profile.modifiable_enforced;
-  traits.local_correct = profile.local_correct;
-  const auto allow = [&](bool is, const char* trial, const char* how) {
-    if (is) traits.allowed.emplace_back(trial, how);
-  };
-  const bool wraps = profile.kw_mechanism != 0 || profile.kwp_mechanism != 0;
-  allow(wraps && !profile.extractable_enforced, "wrap-unextractable", "C_WrapKey");
-  allow(wraps && !profile.wrap_with_trusted_enforced, "wrap-with-trusted", "C_WrapKey");
-  allow(!profile.modifiable_enforced, "add-decrypt-locked", "C_SetAttributeValue: CKA_DECRYPT");
-  allow(profile.copies && !profile.copy_keeps_extractable_false, "copy-extractable", "C_CopyObject");
-}
-
 /// What was tried now counts more than what was found out once.
 void take_trials(const pkcs11::Trials& trials, policy::TokenTraits& traits) {
   for (const auto& trial : trials.trials) {
@@ -58,6 +44,7 @@ void take_trials(const pkcs11::Trials& trials, policy::TokenTraits& traits) {
     if (trial.id == "wrap-unextractable") traits.extractable_enforced = !allowed;
     if (trial.id == "wrap-with-trusted") traits.wrap_with_trusted_enforced = !allowed;
     if (trial.id == "add-decrypt-locked") traits.modifiable_enforced = !allowed;
+    if (trial.id == "copy-usage-locked") traits.copies_stay_locked = !allowed;
     if (trial.id == "local") traits.local_correct = allowed;
     std::erase_if(traits.allowed, [&](const auto& one) { return one.first == trial.id; });
     if (allowed && trial.bad) traits.allowed.emplace_back(trial.id, trial.detail);
@@ -204,8 +191,7 @@ bool KeysReport::fails(policy::Severity least) const {
 }
 
 KeysReport audit_keys(op::Context& context, bool probe) {
-  policy::TokenTraits traits;
-  take_profile(context.token().profile(), traits);
+  auto traits = op::token_traits(context.token());
   KeysReport report = begin(context.token(), traits, probe, context.now());
   report.home = context.home.paths.root.string();
   report.validation = context.home.config.validation;
@@ -213,7 +199,7 @@ KeysReport audit_keys(op::Context& context, bool probe) {
   const auto objects = context.token().scan();
   for (const auto& object : objects) {
     context.check_stop();
-    report.objects.push_back(facts_of(context.token(), object));
+    report.objects.push_back(op::object_facts(context.token(), object));
     catalog.claim(object, report.objects.back());
     context.progress("objects", report.objects.size(), objects.size());
   }
@@ -229,7 +215,7 @@ KeysReport audit_token(pkcs11::Token& token, bool probe, UnixTime now, const Pro
   KeysReport report = begin(token, traits, probe, now);
   const auto objects = token.scan();
   for (const auto& object : objects) {
-    report.objects.push_back(facts_of(token, object));
+    report.objects.push_back(op::object_facts(token, object));
     if (progress) progress("objects", report.objects.size(), objects.size());
   }
   pair_up(report.objects);

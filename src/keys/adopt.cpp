@@ -6,6 +6,7 @@
 #include "kmtool/core/encoding.hpp"
 #include "kmtool/core/text.hpp"
 #include "kmtool/domain/name.hpp"
+#include "kmtool/op/object_facts.hpp"
 
 namespace kmtool::keys {
 
@@ -80,12 +81,10 @@ Candidate candidate_of(const std::vector<Object>& objects, const AdoptRequest& r
 
 void say_flaws(op::Context& context, Candidate& candidate) {
   auto& version = candidate.version;
+  const auto traits = op::token_traits(context.token());
   for (const auto& [part, object] : candidate.parts) {
     const pkcs11::ObjectSpec spec{version.role, version.type, part, version.object_label(), version.id, version.extractable};
     for (auto& text : context.token().differences(object, spec, true)) version.flaws.push_back(std::move(text));
-    const auto add = [&](bool is, const std::string& text) {
-      if (is) version.flaws.push_back(text);
-    };
     if (part == Part::public_half) {
       version.public_spki = context.token().public_key(object).spki();
       continue;
@@ -102,15 +101,12 @@ void say_flaws(op::Context& context, Candidate& candidate) {
     beyond(object.wrap, wanted.wrap, "wrap");
     beyond(object.unwrap, wanted.unwrap, "unwrap");
     beyond(object.derive, wanted.derive, "derive");
-    add(!more.empty(), "usages beyond its role: " + join(more, ", "));
-    add(object.local == false, "imported: it was not generated on this token");
-    add(has(object.extractable), "extractable");
-    add(!has(object.extractable) && object.never_extractable == false, "was extractable once");
-    add(object.sensitive == false, "not sensitive: its value can be read in the clear");
-    add(object.sensitive != false && object.always_sensitive == false, "was not always sensitive");
-    add(object.is_private == false, "not private: it can be used without a login");
-    add(has(object.modifiable), "modifiable: its attributes can be changed");
-    add(object.label.empty(), "no label");
+    if (!more.empty()) version.flaws.push_back("usages beyond its role: " + join(more, ", "));
+    // What audit keys would find of it.
+    for (const auto& finding : policy::audit_object(context.home.policy, traits, op::object_facts(context.token(), object), context.now())) {
+      version.flaws.push_back(finding.check + ": " + finding.evidence);
+    }
+    if (object.label.empty()) version.flaws.emplace_back("no label");
   }
 }
 

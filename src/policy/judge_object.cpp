@@ -90,7 +90,8 @@ void audit_flags(const TokenTraits& traits, const ObjectFacts& object, Found& fo
   if (object.modifiable == true && !anchor && traits.modifiable_enforced.value_or(true)) {
     found.push_back(finding_of("modifiable", object, "CKA_MODIFIABLE is true", object.kmtool_made() ? Severity::low : Severity::medium));
   }
-  if (object.copyable == true && object.modifiable == false && !anchor) {
+  // kmtool denies copying where the token lets it; where a locked key's copies are locked too, it does no harm.
+  if (object.copyable == true && object.modifiable == false && !object.kmtool_made() && !traits.copies_stay_locked.value_or(false)) {
     found.push_back(finding_of("copyable", object, "CKA_COPYABLE is true"));
   }
 }

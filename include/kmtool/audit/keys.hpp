@@ -33,9 +33,6 @@ KeysReport audit_keys(op::Context& context, bool probe);
 /// Any token, without a home: the default policy, and nothing is known of who made what.
 KeysReport audit_token(pkcs11::Token& token, bool probe, UnixTime now, const Progress& progress = {});
 
-/// One object as the rules see it, before anything is known of its owner.
-policy::ObjectFacts facts_of(pkcs11::Token& token, const pkcs11::Object& object);
-
 /// CLI.md's document.
 Json keys_json(const KeysReport& report);
 /// SARIF 2.1.0: every check is a rule, every finding a result; the path of an attack is its code flow.

@@ -60,7 +60,7 @@ struct ObjectFacts {
 struct TokenTraits {
   std::string label;
   bool hardware = false;
-  std::optional<bool> extractable_enforced, wrap_with_trusted_enforced, modifiable_enforced, copy_keeps_extractable, local_correct;
+  std::optional<bool> extractable_enforced, wrap_with_trusted_enforced, modifiable_enforced, copies_stay_locked, local_correct;
   std::vector<std::pair<Family, std::string>> unauthenticated;  ///< wrap without proving anything: `CKM_AES_CBC_PAD` of aes
   std::vector<std::string> pkcs1;            ///< RSA PKCS#1 v1.5 that unwraps or decrypts
   std::vector<std::string> cutting;          ///< derivations that cut or combine key bits: `CKM_EXTRACT_KEY_FROM_KEY`

@@ -1,9 +1,11 @@
-#include "kmtool/audit/keys.hpp"
+#include "kmtool/op/object_facts.hpp"
+
 #include "kmtool/core/encoding.hpp"
 #include "kmtool/crypto/digest.hpp"
 #include "kmtool/crypto/x509_facts.hpp"
+#include "kmtool/pkcs11/survey.hpp"
 
-namespace kmtool::audit {
+namespace kmtool::op {
 namespace {
 
 using pkcs11::Object;
@@ -83,7 +85,7 @@ ObjectFacts::Owner owner_by_label(const ObjectFacts& facts) {
 
 }  // namespace
 
-ObjectFacts facts_of(pkcs11::Token& token, const Object& object) {
+ObjectFacts object_facts(pkcs11::Token& token, const Object& object) {
   ObjectFacts facts;
   facts.label = object.label;
   facts.id = hex(object.id);
@@ -108,4 +110,24 @@ ObjectFacts facts_of(pkcs11::Token& token, const Object& object) {
   return facts;
 }
 
-}  // namespace kmtool::audit
+policy::TokenTraits token_traits(const pkcs11::Token& token) {
+  const auto& profile = token.profile();
+  policy::TokenTraits traits;
+  traits.label = token.info().label;
+  traits.hardware = token.info().hardware;
+  traits.extractable_enforced = profile.extractable_enforced;
+  traits.wrap_with_trusted_enforced = profile.wrap_with_trusted_enforced;
+  traits.modifiable_enforced = profile.modifiable_enforced;
+  traits.local_correct = profile.local_correct;
+  const auto allow = [&](bool is, const char* trial, const char* how) {
+    if (is) traits.allowed.emplace_back(trial, how);
+  };
+  const bool wraps = profile.kw_mechanism != 0 || profile.kwp_mechanism != 0;
+  allow(wraps && !profile.extractable_enforced, "wrap-unextractable", "C_WrapKey");
+  allow(wraps && !profile.wrap_with_trusted_enforced, "wrap-with-trusted", "C_WrapKey");
+  allow(!profile.modifiable_enforced, "add-decrypt-locked", "C_SetAttributeValue: CKA_DECRYPT");
+  allow(profile.copies && !profile.copy_keeps_extractable_false, "copy-extractable", "C_CopyObject");
+  return traits;
+}
+
+}  // namespace kmtool::op
