@@ -1,5 +1,6 @@
 #include "registry.hpp"
 
+#include <malloc.h>
 #include <sys/stat.h>
 
 #include "kmtool/core/encoding.hpp"
@@ -47,6 +48,7 @@ Registry::Identity Registry::look() const {
 void Registry::poll(bool always) {
   look_and_load(always);
   watch_expiry();
+  free_retired();
 }
 
 void Registry::look_and_load(bool always) {
@@ -122,6 +124,7 @@ void Registry::accept(std::shared_ptr<Loaded> next) {
   const UnixTime not_after = header.not_after;
   {
     const std::lock_guard hold(mutex_);
+    if (current_) retired_.push_back(std::move(current_));
     current_ = std::move(next);
     file_accepted_ = true;
     ++reloads_;
@@ -133,22 +136,31 @@ void Registry::accept(std::shared_ptr<Loaded> next) {
 }
 
 void Registry::fill_slots(Loaded& next) {
+  // Both are sorted by id: one walk through each.
   const auto& entries = next.snapshot.table.entries();
-  std::map<std::string, std::shared_ptr<RateSlot>> kept;
+  Slots kept;
+  auto old = slots_.begin();
   next.slots.resize(entries.size());
   for (std::size_t i = 0; i < entries.size(); ++i) {
     const auto& rate = entries[i].restrictions.rate;
     if (!rate) continue;
-    auto& slot = kept[entries[i].id];
-    const auto old = slots_.find(entries[i].id);
-    if (old != slots_.end() && old->second->rate == *rate) slot = old->second;
+    const std::uint64_t id = apikey::id_number(entries[i].id).value_or(0);
+    while (old != slots_.end() && old->first < id) ++old;
+    std::shared_ptr<RateSlot> slot;
+    if (old != slots_.end() && old->first == id && old->second->rate == *rate) slot = old->second;
     if (!slot) {
       slot = std::make_shared<RateSlot>();
       slot->rate = *rate;
     }
     next.slots[i] = slot;
+    kept.emplace_back(id, std::move(slot));
   }
   slots_ = std::move(kept);
+}
+
+void Registry::free_retired() {
+  const auto unused = [](const std::shared_ptr<Loaded>& each) { return each.use_count() == 1; };
+  if (std::erase_if(retired_, unused) > 0) malloc_trim(0);  // a hundred thousand small pieces would else stay with the allocator
 }
 
 void Registry::not_accepted(const Error& error) {

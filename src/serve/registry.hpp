@@ -1,10 +1,10 @@
 #pragma once
 #include <atomic>
 #include <filesystem>
-#include <map>
 #include <memory>
 #include <mutex>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "kmtool/apikey/snapshot.hpp"
@@ -64,6 +64,7 @@ class Registry {
   void look_and_load(bool always);
   void load();
   void watch_expiry();
+  void free_retired();
   void accept(std::shared_ptr<Loaded> next);
   void fill_slots(Loaded& next);
   void not_accepted(const Error& error);
@@ -80,7 +81,10 @@ class Registry {
   std::string last_error_;
   enum class Told { nothing, ends, over } told_ = Told::nothing;  ///< of the snapshot of this number:
   std::uint64_t told_sequence_ = 0;
-  std::map<std::string, std::shared_ptr<RateSlot>> slots_;  ///< by id
+  using Slots = std::vector<std::pair<std::uint64_t, std::shared_ptr<RateSlot>>>;
+  Slots slots_;  ///< sorted by the number of the id
+  std::vector<std::shared_ptr<Loaded>>
+      retired_;  ///< replaced; freed here when no thread looks into them, not on a thread that answers
   std::atomic<std::uint64_t> generation_{0};
   std::atomic<bool> state_failed_{false};
   mutable std::mutex mutex_;  ///< of what follows
