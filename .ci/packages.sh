@@ -2,7 +2,8 @@
 # Debian 12's packages that kmtool is built, run and tested with. Sourced by quickstart and tests/run.
 # shellcheck disable=SC2034  # used by whoever sources this
 build_packages=(g++ cmake ninja-build pkg-config libssl-dev libp11-dev libp11-kit-dev libsqlite3-dev nlohmann-json3-dev
-  libfmt-dev libcli11-dev libsmartcols-dev libidn2-dev zlib1g-dev libboost1.81-dev)
+  libfmt-dev libcli11-dev libsmartcols-dev libidn2-dev zlib1g-dev libboost1.81-dev
+  libgfshare-dev libqrencode-dev libpng-dev libcmark-dev)
 run_packages=(softhsm2 openssl)
 test_packages=(doctest-dev python3-ecdsa python3-cryptography opensc libnss3-tools p11-kit p11-kit-modules gdb python3 mandoc zsh fish strace sqlite3 procps faketime nginx-light python3-jsonschema)
 

@@ -83,6 +83,7 @@ void add_inspect(CLI::App& app, Globals& globals, Action& action);
 void add_unwrap(CLI::App& app, Globals& globals, Action& action);
 void add_audit(CLI::App& app, Globals& globals, Action& action);  // audit.hpp: one file a subcommand
 void add_apikey(CLI::App& app, Globals& globals, Action& action);
+void add_ceremony(CLI::App& app, Globals& globals, Action& action);
 /// Last of all: it reads the tree of the others. Options and arguments are completed by their type_name(): FILE, DIR or PEM
 /// (files), KEY or KEK (names of keys), a set of choices (CLI::IsMember); positional ones by their own name too.
 void add_completion(CLI::App& app, Globals& globals, Action& action);

@@ -1,11 +1,12 @@
 #include "common.hpp"
+#include "gen_spec.hpp"
 
 namespace kmtool::cmd {
 
 namespace {
 
 struct GenOptions {
-  std::string name, role, type, backup, cryptoperiod, owner, application, activate_at;
+  std::string spec, name, role, type, backup, cryptoperiod, owner, application, activate_at;
   std::vector<std::string> keks;
   bool exportable = false;
   int count = 1;
@@ -40,6 +41,9 @@ keys::GenRequest request_of(const GenOptions& o) {
 }
 
 int run(Globals& globals, const GenOptions& o) {
+  if (!o.spec.empty()) return gen_from_spec(globals, o.spec);
+  if (o.name.empty()) throw Error::usage("which key?", "kmtool gen NAME --role ROLE, or --spec FILE");
+  if (o.role.empty()) throw Error::usage("what is the key for?", "--role is one of kek, data, mac, sign, transport");
   const auto request = request_of(o);
   const auto options = options_of(globals);
   return op::recorded(options, op::Need::mutation, "gen", request.name, [&](op::Context& context) {
@@ -62,8 +66,9 @@ int run(Globals& globals, const GenOptions& o) {
 void add_gen(CLI::App& app, Globals& globals, Action& action) {
   auto* sub = app.add_subcommand("gen", "generate keys inside the token");
   auto o = std::make_shared<GenOptions>();
-  sub->add_option("name", o->name, "the new key's name")->required()->type_name("NAME");
-  sub->add_option("--role", o->role, "what the key is for: kek, data, mac, sign, transport")->required()->type_name("ROLE");
+  auto* name = sub->add_option("name", o->name, "the new key's name")->type_name("NAME");
+  auto* role = sub->add_option("--role", o->role, "what the key is for: kek, data, mac, sign, transport")->type_name("ROLE");
+  auto* spec = sub->add_option("--spec", o->spec, "make the keys of this list that do not exist yet (kmtool-spec(5))")->type_name("FILE")->excludes(name)->excludes(role);
   sub->add_option("--type", o->type, "aes-256, hmac-sha256, ec-p256, rsa-4096 … (the role's default)")->type_name("TYPE");
   sub->add_flag("--exportable", o->exportable, "the key may leave the token, wrapped under a KEK");
   sub->add_option("--backup", o->backup, "back the key up at birth into this bundle; it can never leave the token again")->type_name("FILE");
@@ -73,6 +78,9 @@ void add_gen(CLI::App& app, Globals& globals, Action& action) {
   sub->add_option("--application", o->application, "what uses the key")->type_name("TEXT");
   sub->add_option("--activate-at", o->activate_at, "becomes active then; until then pre-activation")->type_name("TIME");
   sub->add_option("--count", o->count, "as many keys: NAME-0001 …")->type_name("N");
+  for (auto* option : sub->get_options()) {
+    if (option->get_group() == "Options" && option != name && option != role && option != spec && option != sub->get_help_ptr()) spec->excludes(option);
+  }
   sub->callback([&globals, &action, o] { action = [&globals, o] { return run(globals, *o); }; });
 }
 

@@ -178,6 +178,7 @@ void add_commands(CLI::App& app, Globals& globals, Action& action) {
       {"Bundles", {add_wrap, add_verify, add_inspect, add_unwrap, add_bundles}},
       {"Audit", {add_audit}},
       {"API keys", {add_apikey}},
+      {"Ceremonies", {add_ceremony}},
       {"Shells", {add_completion}},
   };
   std::set<CLI::App*> known;

@@ -1,4 +1,6 @@
 #include "common.hpp"
+#include "kmtool/core/encoding.hpp"
+#include "kmtool/core/words.hpp"
 #include "kmtool/crypto/public_key.hpp"
 #include "kmtool/op/admin.hpp"
 
@@ -30,14 +32,32 @@ int list(Globals& globals) {
   return 0;
 }
 
+std::string words_of_fingerprint(const crypto::PublicKey& key) { return words_of(from_hex(key.fingerprint()).value()); }
+
+/// The public key that other sites pin (or, of the log signer, that checkpoints are checked with).
+int show(Globals& globals, bool log) {
+  const auto context = op::Context::open(options_of(globals), op::Need::reader);
+  const auto key = crypto::PublicKey::from_spki(context.active_signer(log ? "log" : "document").spki);
+  if (json_wanted(globals)) {
+    globals.out.json(Json{{"use", log ? "log" : "document"}, {"fingerprint", key.fingerprint()}, {"words", words_of_fingerprint(key)}, {"public", key.pem()}});
+    return 0;
+  }
+  globals.out.raw(view(key.pem()));
+  note(globals, "fingerprint " + key.fingerprint());
+  note(globals, "in words: " + words_of_fingerprint(key));
+  return 0;
+}
+
 int trust(Globals& globals, const std::string& pem, const std::string& name) {
   return op::recorded(options_of(globals), op::Need::mutation, "signer trust", name, [&](op::Context& context) {
     const auto pinned = op::trust_signer(context, pem, name);
-    const auto fingerprint = crypto::PublicKey::from_spki(pinned.spki).fingerprint();
+    const auto key = crypto::PublicKey::from_spki(pinned.spki);
+    const auto fingerprint = key.fingerprint();
     if (json_wanted(globals)) {
-      globals.out.json(Json{{"name", pinned.name}, {"fingerprint", fingerprint}});
+      globals.out.json(Json{{"name", pinned.name}, {"fingerprint", fingerprint}, {"words", words_of_fingerprint(key)}});
     } else {
       globals.out.line("trusted " + pinned.name + ": " + fingerprint);
+      globals.out.line("in words: " + words_of_fingerprint(key));
       note(globals, "compare this fingerprint with the other site's kmtool signer list over a channel you trust");
     }
     say_dry_run(globals);
@@ -72,6 +92,10 @@ void add_signer(CLI::App& app, Globals& globals, Action& action) {
   auto* sub = app.add_subcommand("signer", "the home's signers, and those of other sites that it trusts");
   sub->require_subcommand(1);
   sub->add_subcommand("list", "list them")->callback([&globals, &action] { action = [&globals] { return list(globals); }; });
+  auto log = std::make_shared<bool>(false);
+  auto* shown = sub->add_subcommand("show", "print the document signer's public key, PEM, for other sites to pin");
+  shown->add_flag("--log", *log, "the log signer's instead, for checkpoints");
+  shown->callback([&globals, &action, log] { action = [&globals, log] { return show(globals, *log); }; });
   auto pem = std::make_shared<std::string>();
   auto name = std::make_shared<std::string>();
   auto* pin = sub->add_subcommand("trust", "pin another site's document signer");

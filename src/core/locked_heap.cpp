@@ -1,0 +1,58 @@
+#include "kmtool/core/locked_heap.hpp"
+
+#include <fcntl.h>
+#include <malloc.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <cstdlib>
+#include <fstream>
+
+#include "kmtool/core/text.hpp"
+
+namespace kmtool {
+
+bool lock_heap() {
+  constexpr int reserve = 1 << 20;
+  mallopt(M_TOP_PAD, reserve);
+  mallopt(M_TRIM_THRESHOLD, 64 << 20);  // never given back
+  mallopt(M_MMAP_THRESHOLD, 16 << 20);  // large blocks too
+  std::free(std::malloc(static_cast<std::size_t>(reserve)));
+  std::ifstream maps("/proc/self/maps");
+  for (std::string line; std::getline(maps, line);) {
+    if (!line.ends_with("[heap]")) continue;
+    unsigned long begin = 0, end = 0;
+    if (std::sscanf(line.c_str(), "%lx-%lx", &begin, &end) != 2) return false;
+    auto* start = reinterpret_cast<void*>(begin);  // NOLINT: an address out of the kernel's table
+    const bool hidden = madvise(start, end - begin, MADV_DONTDUMP) == 0;
+    return mlock(start, end - begin) == 0 && hidden;
+  }
+  return false;
+}
+
+SecretBytes read_secret_file(const fs::path& path, std::size_t limit) {
+  const Fd fd(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOCTTY));
+  if (!fd) throw Error::from_errno("open", path.string(), errno);
+  SecretBytes bytes(limit + 1);
+  std::size_t used = 0;
+  while (used <= limit) {
+    const ssize_t n = ::read(fd.get(), bytes.reveal_mutable().data() + used, limit + 1 - used);
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) throw Error::from_errno("read", path.string(), errno);
+    if (n == 0) break;
+    used += static_cast<std::size_t>(n);
+  }
+  if (used > limit) throw Error::tampered(printable(path.string()) + " is longer than " + std::to_string(limit) + " bytes");
+  bytes.truncate(used);
+  return bytes;
+}
+
+void write_secret(AtomicFile& file, const SecretBytes& bytes) {
+  const Fd fd(open(file.temporary().c_str(), O_WRONLY | O_NOFOLLOW | O_CLOEXEC));
+  if (!fd) throw Error::from_errno("open", file.temporary().string(), errno);
+  write_all(fd.get(), bytes.reveal(), file.target());
+}
+
+}  // namespace kmtool
