@@ -48,6 +48,7 @@ thead{display:table-header-group}tr{break-inside:avoid}
 th{text-align:left;color:var(--soft);font-weight:600;border-bottom:2px solid var(--line);padding:6px 8px;vertical-align:bottom}
 td{border-bottom:1px solid var(--line);padding:6px 8px;vertical-align:top;overflow-wrap:anywhere}
 td.mono{font-family:ui-monospace,"DejaVu Sans Mono",monospace;font-size:11.5px}
+td.tight{white-space:nowrap}td.id{min-width:9em;max-width:13em}
 td.num{text-align:right;font-variant-numeric:tabular-nums}
 tr.weak td.num{color:var(--critical);font-weight:700}
 td small,.dimmed{color:var(--soft)}

@@ -76,7 +76,7 @@ std::string expiry_chart(const KeysReport& report) {
     const auto found = at.find(month_of(*end));
     ++bars[*end <= report.time ? 0 : found == at.end() ? bars.size() - 1 : found->second].value;
   }
-  return html::columns(fmt::format("Cryptoperiods and certificates that end{}", undated > 0 ? fmt::format(" ({} keys without a date)", undated) : ""), bars);
+  return html::columns(fmt::format("Cryptoperiods and certificates that end{}", undated > 0 ? fmt::format(" ({} undated)", undated) : ""), bars);
 }
 
 // -- findings ---------------------------------------------------------------------------------------------------------------
@@ -138,12 +138,12 @@ std::string flags_of(const ObjectFacts& object) {
   return join(words, ", ");
 }
 
-std::string row_of(const ObjectFacts& object, const std::map<std::string, Severity>& worst) {
+std::string row_of(const ObjectFacts& object, const std::map<std::string, Severity>& worst, bool with_state) {
   const auto found = worst.find(std::string(to_text(object.kind)) + "\n" + object.id + "\n" + object.label);
   const bool weak = object.strength >= 0 && object.strength < 112;
   std::string out = weak ? "<tr class=\"weak\">" : "<tr>";
-  out += "<td>" + (object.label.empty() ? "<small>no label</small>" : escape(object.label)) + "</td><td>" + std::string(to_text(object.kind)) + "</td>";
-  out += "<td>" + escape(object.certificate ? object.key.name : object.key.text()) + "</td><td class=\"num\">" + (object.strength < 0 ? "–" : std::to_string(object.strength)) + "</td>";
+  out += "<td>" + (object.label.empty() ? "<small>no label</small>" : escape(object.label)) + "</td><td class=\"tight\">" + std::string(to_text(object.kind)) + "</td>";
+  out += "<td class=\"tight\">" + escape(object.certificate ? object.key.name : object.key.text()) + "</td><td class=\"num\">" + (object.strength < 0 ? "–" : std::to_string(object.strength)) + "</td>";
   out += "<td>" + escape(object.certificate ? object.certificate->subject : object.usages()) + "</td><td>" + escape(flags_of(object)) + "</td>";
   std::string until, state;
   if (object.certificate && object.certificate->readable) until = rfc3339(object.certificate->not_after).substr(0, 10);
@@ -153,7 +153,8 @@ std::string row_of(const ObjectFacts& object, const std::map<std::string, Severi
   }
   if (object.owner == ObjectFacts::Owner::signer) state = "signer";
   if (object.owner == ObjectFacts::Owner::anchor) state = "anchor";
-  out += "<td>" + escape(state) + "</td><td>" + until + "</td><td class=\"mono\">" + escape(object.id) + "</td><td>" + (found == worst.end() ? "" : html::badge(to_text(found->second))) + "</td></tr>\n";
+  if (with_state) out += "<td>" + escape(state) + "</td>";
+  out += "<td class=\"tight\">" + until + "</td><td class=\"mono id\">" + escape(object.id) + "</td><td>" + (found == worst.end() ? "" : html::badge(to_text(found->second))) + "</td></tr>\n";
   return out;
 }
 
@@ -164,10 +165,11 @@ std::string keys_of(const KeysReport& report) {
     const auto [at, fresh] = worst.emplace(finding.object.object_class + "\n" + finding.object.id + "\n" + finding.object.label, finding.severity);
     if (!fresh) at->second = std::max(at->second, finding.severity);
   }
+  const bool with_state = !report.home.empty();  // states are the catalog's
   auto objects = report.objects;
   std::stable_sort(objects.begin(), objects.end(), [](const ObjectFacts& a, const ObjectFacts& b) { return std::tie(a.label, a.kind) < std::tie(b.label, b.kind); });
-  std::string out = "<h2>Objects</h2>\n<table><thead><tr><th>Label</th><th>Class</th><th>Kind</th><th>Bits</th><th>Usages</th><th>Flags</th><th>State</th><th>Ends</th><th>CKA_ID</th><th></th></tr></thead><tbody>\n";
-  for (const auto& object : objects) out += row_of(object, worst);
+  std::string out = "<h2>Objects</h2>\n<table><thead><tr><th>Label</th><th>Class</th><th>Kind</th><th>Bits</th><th>Usages</th><th>Flags</th>" + std::string(with_state ? "<th>State</th>" : "") + "<th>Ends</th><th>CKA_ID</th><th></th></tr></thead><tbody>\n";
+  for (const auto& object : objects) out += row_of(object, worst, with_state);
   return out + "</tbody></table>\n";
 }
 

@@ -37,6 +37,14 @@ std::optional<UnixTime> time_of(const ASN1_TIME* time) {
   return timegm(&broken);
 }
 
+/// As the other names of keys here have it.
+std::string curve_name(std::string_view group) {
+  if (group == "prime256v1") return "p256";
+  if (group == "secp384r1") return "p384";
+  if (group == "secp521r1") return "p521";
+  return std::string(group);
+}
+
 void describe_key(X509* certificate, X509Facts& facts) {
   EVP_PKEY* key = X509_get0_pubkey(certificate);
   if (key == nullptr) return;
@@ -49,7 +57,7 @@ void describe_key(X509* certificate, X509Facts& facts) {
       facts.strength = rsa_strength(static_cast<unsigned long>(bits));
       return;
     case EVP_PKEY_EC:
-      facts.key = EVP_PKEY_get_group_name(key, group.data(), group.size(), &length) == 1 ? "ec-" + std::string(group.data(), length) : "ec";
+      facts.key = EVP_PKEY_get_group_name(key, group.data(), group.size(), &length) == 1 ? "ec-" + curve_name({group.data(), length}) : "ec";
       facts.strength = ec_strength(static_cast<unsigned long>(bits));
       return;
     case EVP_PKEY_ED25519:

@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 
 #include "kmtool/core/text.hpp"
 #include "kmtool/policy/objects.hpp"
@@ -63,6 +64,12 @@ bool is_version_label(const std::string& label) {
   };
   return in(label[0], "") && std::all_of(label.begin(), label.begin() + static_cast<std::ptrdiff_t>(at), [&](char c) { return in(c, "._-"); }) &&
          std::all_of(label.begin() + static_cast<std::ptrdiff_t>(at) + 1, label.end(), [](char c) { return c >= '0' && c <= '9'; });
+}
+
+/// What a door lets pass by waiver; a waiver for one thing must not hide another that falls under the same rule.
+bool is_waivable(std::string_view check) {
+  constexpr std::array<std::string_view, 5> at_the_door{"strength", "exportable-signature-key", "extractable", "no-wrap-with-trusted", "weaker-kek"};
+  return std::find(at_the_door.begin(), at_the_door.end(), check) != at_the_door.end();
 }
 
 Finding begin(const Check& check, std::string evidence, std::optional<Severity> severity) {
@@ -130,7 +137,7 @@ Finding finding_of(std::string_view check, const ObjectFacts& object, std::strin
   found.object = {object.label, object.id, std::string(to_text(object.kind))};
   found.fix = fix_of(what, object);
   for (const auto& waiver : object.waivers) {
-    if (waiver.rule == found.rule) found.waived = waiver.reason;
+    if (waiver.rule == found.rule && is_waivable(check)) found.waived = waiver.reason;
   }
   return found;
 }

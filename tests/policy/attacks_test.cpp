@@ -201,6 +201,19 @@ TEST_CASE("the floor of strengths is that of gen and wrap, with its dates") {
   CHECK(find(audit_object(default_policy(), {}, key, now), "strength")->severity == Severity::critical);
 }
 
+TEST_CASE("a waiver on record covers what the door let pass, and nothing else of its rule") {
+  auto key = leaving("payments@1");
+  key.wrap = true;
+  key.waivers = {{"G-SEALED", "agreed with the auditor"}};
+  CHECK(find(audit_object(default_policy(), {}, key, now), "extractable")->waived == "agreed with the auditor");
+  CHECK(find(find_attacks({}, {key}), "wrap-decrypt")->waived.empty());
+  auto findings = find_attacks({}, {key});
+  for (auto& finding : audit_object(default_policy(), {}, key, now)) findings.push_back(finding);
+  sort_findings(findings);
+  CHECK(findings.front().waived.empty());
+  CHECK_FALSE(findings.back().waived.empty());
+}
+
 TEST_CASE("checks have unique ids, belong to a rule, and are whole") {
   std::vector<std::string> ids;
   for (const auto& check : checks()) {
