@@ -215,6 +215,21 @@ class Own(harness.Case):
                               "copy-extractable": "refused", "weaker-kek": "allowed", "unwrap-readable": "allowed", "local": "allowed"}.items():  # fmt: skip
             self.assertEqual(answers[trial], answer, trial)
 
+    def test_a_token_that_keeps_nothing(self):
+        """A3, A4 and A5 on the token itself, with the keys that are open to it."""
+        words = ("audit", "keys", "--module", harness.FORWARD, "--token-label", self.token.label, "--probe")
+        env = {"KMFORWARD_MODULE": harness.SOFTHSM, "KMFORWARD_WEAK": "1"}
+        self.assertEqual(above_low(self.ok_json(*words, env={"KMFORWARD_MODULE": harness.SOFTHSM})), [])
+        report = self.ok_json(*words, env=env)
+        for check, attack in (("sensitive-readable", "A3"), ("unextractable-readable", "A4"), ("sensitive-cleared", "A5"), ("extractable-set", "A5")):
+            finding = of_check(report, check)[0]
+            self.assertEqual(finding["attack"], attack)
+            self.assertGreaterEqual(len(finding["path"]), 2)
+            if attack != "A4":  # no key here is without CKA_SENSITIVE
+                self.assertEqual(finding["severity"], "critical")
+                self.assertRegex(" ".join(finding["path"]), r"@\d")
+        self.assertEqual(report["probe"]["objects_before"], report["probe"]["objects_after"])
+
     def test_behind_kmtools_back(self):
         home = self.dir / "copy"
         token = harness.SoftToken(self.dir / "hsm2")

@@ -12,6 +12,8 @@
 //   KMFORWARD_MAP         mechanism numbers (hex, CALLER=REAL with commas between) that are other ones for the real module:
 //                         p11-kit's protocol carries only mechanisms that it knows, so a pair of these modules, one at each
 //                         end of it, lets AES key wrapping travel under another name
+//   KMFORWARD_WEAK        a token as bad as some that Bortolozzo et al. found in 2010: it shows an (invented) CKA_VALUE of every key,
+//                         and lets CKA_SENSITIVE and CKA_EXTRACTABLE be set either way
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <p11-kit/pkcs11.h>
@@ -29,6 +31,7 @@
 #include <string_view>
 #include <thread>
 #include <type_traits>
+#include <utility>
 
 namespace {
 
@@ -215,6 +218,40 @@ CK_RV get_mechanism_info(CK_SLOT_ID slot, CK_MECHANISM_TYPE type, CK_MECHANISM_I
                        [&] { return forwarder.real()->C_GetMechanismInfo(slot, forwarder.to_real(type), info); });
 }
 
+/// KMFORWARD_WEAK: what was set although the real module refuses it.
+std::map<std::pair<CK_OBJECT_HANDLE, CK_ATTRIBUTE_TYPE>, CK_BYTE>& weak_flags() {
+  static std::map<std::pair<CK_OBJECT_HANDLE, CK_ATTRIBUTE_TYPE>, CK_BYTE> flags;
+  return flags;
+}
+
+CK_RV weak_get(CK_SESSION_HANDLE session, CK_OBJECT_HANDLE object, CK_ATTRIBUTE* list, CK_ULONG count) {
+  Forwarder& forwarder = Forwarder::instance();
+  return forwarder.run("C_GetAttributeValue", [&] {
+    constexpr CK_ULONG invented = 32;
+    if (count == 1 && list[0].type == CKA_VALUE && list[0].ulValueLen >= invented && list[0].pValue != nullptr) {
+      std::memset(list[0].pValue, 0x2A, invented);
+      list[0].ulValueLen = invented;
+      return CK_RV{CKR_OK};
+    }
+    const CK_RV rv = forwarder.real()->C_GetAttributeValue(session, object, list, count);
+    for (CK_ULONG i = 0; i < count; ++i) {
+      const auto set = weak_flags().find({object, list[i].type});
+      if (set != weak_flags().end() && list[i].ulValueLen == 1) *static_cast<CK_BYTE*>(list[i].pValue) = set->second;
+    }
+    return rv;
+  });
+}
+
+CK_RV weak_set(CK_SESSION_HANDLE session, CK_OBJECT_HANDLE object, CK_ATTRIBUTE* list, CK_ULONG count) {
+  Forwarder& forwarder = Forwarder::instance();
+  return forwarder.run("C_SetAttributeValue", [&] {
+    const bool weak = count == 1 && (list[0].type == CKA_SENSITIVE || list[0].type == CKA_EXTRACTABLE);
+    if (!weak) return forwarder.real()->C_SetAttributeValue(session, object, list, count);
+    weak_flags()[{object, list[0].type}] = *static_cast<CK_BYTE*>(list[0].pValue);
+    return CK_RV{CKR_OK};
+  });
+}
+
 void fill_table() {
 #define PUT(function) Forward<decltype(CK_FUNCTION_LIST::function), &CK_FUNCTION_LIST::function>::put(#function)
   PUT(C_Initialize), PUT(C_Finalize), PUT(C_GetInfo), PUT(C_GetSlotList), PUT(C_GetSlotInfo), PUT(C_GetTokenInfo);
@@ -232,6 +269,9 @@ void fill_table() {
 #undef PUT
   table.C_GetMechanismList = &get_mechanism_list;
   table.C_GetMechanismInfo = &get_mechanism_info;
+  if (std::getenv("KMFORWARD_WEAK") == nullptr) return;
+  table.C_GetAttributeValue = &weak_get;
+  table.C_SetAttributeValue = &weak_set;
 }
 
 }  // namespace
