@@ -84,6 +84,14 @@ void add_unwrap(CLI::App& app, Globals& globals, Action& action);
 void add_audit(CLI::App& app, Globals& globals, Action& action);  // audit.hpp: one file a subcommand
 void add_apikey(CLI::App& app, Globals& globals, Action& action);
 void add_ceremony(CLI::App& app, Globals& globals, Action& action);
+void add_encrypt(CLI::App& app, Globals& globals, Action& action);
+void add_decrypt(CLI::App& app, Globals& globals, Action& action);
+void add_sign(CLI::App& app, Globals& globals, Action& action);
+void add_verify_signature(CLI::App& app, Globals& globals, Action& action);
+void add_mac(CLI::App& app, Globals& globals, Action& action);
+void add_random(CLI::App& app, Globals& globals, Action& action);
+void add_csr(CLI::App& app, Globals& globals, Action& action);
+void add_cert(CLI::App& app, Globals& globals, Action& action);
 /// Last of all: it reads the tree of the others. Options and arguments are completed by their type_name(): FILE, DIR or PEM
 /// (files), KEY or KEK (names of keys), a set of choices (CLI::IsMember); positional ones by their own name too.
 void add_completion(CLI::App& app, Globals& globals, Action& action);

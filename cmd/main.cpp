@@ -175,6 +175,7 @@ void add_commands(CLI::App& app, Globals& globals, Action& action) {
       {"Setting up", {add_init, add_doctor, add_home, add_token, add_signer, add_policy}},
       {"Keys", {add_gen, add_adopt, add_list, add_show, add_state}},
       {"Running", {add_rotate, add_monitor}},
+      {"Using keys", {add_encrypt, add_decrypt, add_sign, add_verify_signature, add_mac, add_random, add_csr, add_cert}},
       {"Bundles", {add_wrap, add_verify, add_inspect, add_unwrap, add_bundles}},
       {"Audit", {add_audit}},
       {"API keys", {add_apikey}},

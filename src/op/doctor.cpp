@@ -2,9 +2,11 @@
 
 #include <set>
 
+#include "kmtool/core/encoding.hpp"
 #include "kmtool/core/text.hpp"
 #include "kmtool/op/admin.hpp"
 #include "kmtool/op/bundle_out.hpp"
+#include "kmtool/op/invocations.hpp"
 #include "op/state.hpp"
 
 namespace kmtool::op {
@@ -114,7 +116,14 @@ void accept_rollback(Context& context, const std::string& reason) {
   // Work that was open when the older state was kept may have been finished since: nothing is undone on its word.
   std::vector<journal::Change> closed;
   for (const auto& row : context.journal().proven_all("intent")) closed.push_back({"intent", row.id, std::nullopt});
-  const Json details{{"reason", reason}, {"size", context.journal().size()}, {"intents_dropped", closed.size()}};
+  const std::size_t dropped = closed.size();
+  // Nor does anybody know how often a key has encrypted since: reserve_invocations() refuses from here on.
+  for (const auto& version : context.versions()) {
+    if (version.role != Role::data || version.state == State::destroyed) continue;
+    const Json value{{"key", version.label()}, {"used", invocations_of(context, version).used}, {"uncertain", true}};
+    closed.push_back({"gcm", hex(version.id), value});
+  }
+  const Json details{{"reason", reason}, {"size", context.journal().size()}, {"intents_dropped", dropped}};
   closed.push_back(open_intents({}));
   context.note("doctor --accept-rollback", context.home.config.home_id, details, std::move(closed));
   context.state().anchors = std::move(old);

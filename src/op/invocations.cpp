@@ -8,18 +8,9 @@
 
 namespace kmtool::op {
 
-namespace {
-
-policy::Origin origin_of(const VersionRecord& version) {
-  if (version.origin != "generated") return policy::Origin::copy;
-  return version.extractable || version.backed_up ? policy::Origin::here_with_copies : policy::Origin::here;
-}
-
-}  // namespace
-
 Invocations invocations_of(Context& context, const VersionRecord& version) {
   Invocations found;
-  found.most = policy::gcm_invocations(origin_of(version));
+  found.most = policy::gcm_invocations(version.origin == "generated" ? policy::Origin::here : policy::Origin::copy);
   const auto row = context.journal().proven("gcm", hex(version.id));
   if (!row) return found;
   const Json json = row->json();

@@ -93,16 +93,6 @@ std::vector<Violation> judge_use(const Policy& policy, const KeyFacts& key, Use 
   return found;
 }
 
-std::uint64_t gcm_invocations(Origin origin) {
-  switch (origin) {
-    case Origin::here:
-      return std::uint64_t{1} << 32;
-    case Origin::here_with_copies:
-      return std::uint64_t{1} << 31;
-    case Origin::copy:
-      break;
-  }
-  return std::uint64_t{1} << 24;
-}
+std::uint64_t gcm_invocations(Origin origin) { return std::uint64_t{1} << (origin == Origin::here ? 31 : 24); }
 
 }  // namespace kmtool::policy

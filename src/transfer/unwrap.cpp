@@ -286,7 +286,12 @@ UnwrapResult unwrap(op::Context& context, const UnwrapRequest& request) {
   if (request.check) return drill(context, request, proven, reader, std::move(versions));
   context.run(plan_of(request, proven, versions), [&] {
     restore_all(context, request, proven, reader, versions);
-    return op::Outcome{key_rows(versions, context.now()), {{"records", versions.size()}}};
+    auto changes = key_rows(versions, context.now());
+    // What was encrypted under the original names the original's id.
+    for (std::size_t i = 0; i < versions.size(); ++i) {
+      if (versions[i].role == Role::data) changes.push_back({"copy", hex(versions[i].id), Json{{"of", hex(proven.records[i].id)}, {"key", versions[i].label()}}});
+    }
+    return op::Outcome{std::move(changes), {{"records", versions.size()}}};
   });
   return {std::move(versions), false, {}};
 }

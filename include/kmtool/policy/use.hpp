@@ -16,10 +16,9 @@ std::vector<Violation> judge_use(const Policy& policy, const KeyFacts& key, Use 
 
 /// How often one key version may be used with AES-GCM and random IVs here. SP 800-38D, 8.3: at most 2^32 invocations for all copies of
 /// a key together, and homes that hold copies cannot ask each other. So the number is divided beforehand:
-///   2^32  made here, and never able to leave its token: there is no copy
-///   2^31  made here, but exportable or backed up at birth: half is left for the copies
-///   2^24  every other copy (restored, or adopted with a past that nobody knows): room for 128 of them, 1 TiB each
-enum class Origin { here, here_with_copies, copy };
+///   2^31  for the home that made the key
+///   2^24  for every other copy (restored, or adopted with a past that nobody knows): room for 128 of them, 1 TiB each
+enum class Origin { here, copy };
 std::uint64_t gcm_invocations(Origin origin);
 
 }  // namespace kmtool::policy
