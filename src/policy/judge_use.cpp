@@ -32,7 +32,8 @@ std::string_view remainder_of(Use use) {
 
 void judge_state(const KeyFacts& key, Use use, UnixTime now, std::vector<Violation>& found) {
   const std::string label = printable(key.label);
-  const std::string rotate = fmt::format("kmtool rotate {} makes a new version", label.substr(0, label.find('@')));
+  const std::string name = label.substr(0, label.find('@'));
+  const std::string rotate = fmt::format("use the active version ({}), or make a new one: kmtool rotate {}", name, name);
   if (key.state == State::pre_activation || key.state == State::suspended) {
     const bool suspended = key.state == State::suspended;
     found.push_back(never("G-WORK", fmt::format("{} is {}: it does nothing until it is {}", label, to_text(key.state), suspended ? "resumed" : "activated"),

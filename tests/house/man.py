@@ -66,7 +66,7 @@ def missing(folder, kmtool):
             continue
         # A command of a family may have a page of its own, which the family's page must name.
         text = page.read_text(encoding="utf-8")
-        own = sorted(folder.glob(f"kmtool-{command}-*.1"))
+        own = [other for other in sorted(folder.glob(f"kmtool-{command}-*.1")) if other.stem.removeprefix("kmtool-") not in found]
         yield from (f"{page.name}: does not name {other.stem}(1)" for other in own if f"Xr {other.stem} 1" not in text)
         described = set(DOCUMENTED.findall(text + "".join(other.read_text(encoding="utf-8") for other in own)))
         real = command_options(kmtool, (command,))
