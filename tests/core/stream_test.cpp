@@ -63,7 +63,7 @@ void check_all(InStream& in, const std::string& text) {
   in.mark();
   CHECK(rest_of(in, 65536) == text.substr(105));
   in.rewind();
-  CHECK(in.fill(1000) == 1000);
+  CHECK(in.fill(1000) >= 1000);
   CHECK_FALSE(in.ended());
   CHECK(rest_of(in, 70000) == text.substr(105));
   in.rewind();
