@@ -1,4 +1,5 @@
 #include "kmtool/core/secret.hpp"
+#include "kmtool/core/locked_size.hpp"
 
 #include <malloc.h>
 #include <openssl/crypto.h>
@@ -25,6 +26,7 @@ std::atomic<bool> heap_ready{false};
 /// longer there (OPENSSL_cleanup takes it down when it is empty). This ends the circle.
 thread_local bool inside = false;
 thread_local int scopes = 0;
+thread_local std::size_t only_size = 0;  ///< a LockedSize is there
 
 void* from_secure_heap(std::size_t size) {
   if (inside || !heap_ready.load(std::memory_order_acquire)) return nullptr;
@@ -36,7 +38,7 @@ void* from_secure_heap(std::size_t size) {
 
 void* allocate(std::size_t size, const char*, int) {
   if (size == 0) return nullptr;
-  if (scopes > 0) {
+  if (scopes > 0 || size == only_size) {
     if (void* memory = from_secure_heap(size)) return memory;
   }
   return std::malloc(size);  // before the heap is made, inside its own making, and when it is full
@@ -80,6 +82,9 @@ bool install_once() {
 
 LockedScope::LockedScope(bool on) noexcept : on_(on) { scopes += on_ ? 1 : 0; }
 LockedScope::~LockedScope() { scopes -= on_ ? 1 : 0; }
+
+LockedSize::LockedSize(std::size_t size) noexcept : before_(only_size) { only_size = size; }
+LockedSize::~LockedSize() { only_size = before_; }
 
 bool install_secret_heap() {
   static const bool installed = install_once();

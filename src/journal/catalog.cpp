@@ -71,16 +71,6 @@ std::string Catalog::root_of(const std::vector<Digest>& digests) {
 
 std::string Catalog::root() { return root_of(digests()); }
 
-std::vector<Item> Catalog::rows_of(int bucket) {
-  Statement query(db_, "SELECT kind, id, value, seq FROM items WHERE bucket = ? ORDER BY kind, id");
-  query.bind(1, bucket);
-  std::vector<Item> rows;
-  while (query.step()) {
-    rows.push_back({query.text(0), query.text(1), query.text(2), static_cast<std::uint64_t>(query.integer(3))});
-  }
-  return rows;
-}
-
 namespace {
 
 /// What a bucket's digest is over: lengths before texts, so that no two different rows give the same bytes.
@@ -106,25 +96,16 @@ Catalog::Digest Catalog::digest_of(const std::vector<Item>& rows) {
   return digest_text(text);
 }
 
-void Catalog::check_every_row() {
+void Catalog::read_every_row() {
   Statement query(db_, "SELECT bucket, kind, id, value, seq FROM items ORDER BY bucket, kind, id");
-  std::vector<Digest> found(buckets, Digest(32, 0));
-  std::string text;
-  std::int64_t bucket = 0;
-  const auto close = [&] {
-    found[static_cast<std::size_t>(bucket)] = digest_text(text);
-    text.clear();
-  };
+  proven_.assign(buckets, {});
   while (query.step()) {
-    const auto next = query.integer(0);
-    if (next < 0 || next >= buckets) throw not_as_recorded("a row lies in no bucket");
-    if (next != bucket) close();
-    bucket = next;
-    add_row(text, query.blob(1), query.blob(2), query.blob(3), static_cast<std::uint64_t>(query.integer(4)));
+    const auto bucket = query.integer(0);
+    if (bucket < 0 || bucket >= buckets) throw not_as_recorded("a row lies in no bucket");
+    proven_[static_cast<std::size_t>(bucket)].push_back({query.text(1), query.text(2), query.text(3), static_cast<std::uint64_t>(query.integer(4))});
   }
-  close();
-  for (std::size_t i = 0; i < found.size(); ++i) {
-    if (found[i] != trusted_digests_[i]) throw not_as_recorded("a row of bucket " + std::to_string(i) + " was altered, added or removed");
+  for (std::size_t i = 0; i < proven_.size(); ++i) {
+    if (digest_of(proven_[i]) != trusted_digests_[i]) throw not_as_recorded("a row of bucket " + std::to_string(i) + " was altered, added or removed");
   }
 }
 
@@ -156,8 +137,7 @@ std::string Catalog::apply(const std::vector<Change>& changes, std::uint64_t seq
   std::set<int> touched;
   for (const auto& change : changes) {
     const int bucket = bucket_of(change.kind, change.id);
-    proven_bucket(bucket);
-    put_into(checked_.at(bucket), change, seq);
+    put_into(proven_bucket(bucket), change, seq);
     touched.insert(bucket);
     if (change.value) {
       put.bind(1, change.kind).bind(2, change.id).bind(3, bucket).bind(4, dump_json(*change.value));
@@ -167,9 +147,14 @@ std::string Catalog::apply(const std::vector<Change>& changes, std::uint64_t seq
     }
   }
   Statement store(db_, "INSERT OR REPLACE INTO buckets(bucket, digest) VALUES(?, ?)");
+  Statement written(db_, "SELECT kind, id, value, seq FROM items WHERE bucket = ? ORDER BY kind, id");
   for (const int bucket : touched) {
-    const auto digest = digest_of(checked_.at(bucket));
-    if (digest_of(rows_of(bucket)) != digest) throw not_as_recorded("writing bucket " + std::to_string(bucket) + " gave other rows than were written");
+    const auto digest = digest_of(proven_bucket(bucket));
+    written.bind(1, bucket);
+    std::string text;
+    while (written.step()) add_row(text, written.blob(0), written.blob(1), written.blob(2), static_cast<std::uint64_t>(written.integer(3)));
+    written.reset();
+    if (digest_text(text) != digest) throw not_as_recorded("writing bucket " + std::to_string(bucket) + " gave other rows than were written");
     store.bind(1, bucket).bind_blob(2, digest).run();
     trusted_digests_[static_cast<std::size_t>(bucket)] = digest;
   }
@@ -178,31 +163,22 @@ std::string Catalog::apply(const std::vector<Change>& changes, std::uint64_t seq
 }
 
 void Catalog::distrust() {
-  checked_.clear();
+  proven_.clear();
   trusted_digests_.clear();
   trusted_root_.clear();
 }
 
 void Catalog::trust(const std::string& root) {
-  checked_.clear();
+  distrust();
   trusted_digests_ = digests();
   if (root_of(trusted_digests_) != root) throw not_as_recorded("its root differs from the newest signed entry's");
-  check_every_row();
+  read_every_row();
   trusted_root_ = root;
 }
 
-const std::vector<Item>& Catalog::proven_bucket(int bucket) {
+std::vector<Item>& Catalog::proven_bucket(int bucket) {
   if (trusted_root_.empty()) throw Error::internal("the catalog was read before the journal's head was checked");
-  const auto found = checked_.find(bucket);
-  if (found != checked_.end()) return found->second;
-  auto rows = rows_of(bucket);
-  for (const auto& row : rows) {
-    if (bucket_of(row.kind, row.id) != bucket) throw not_as_recorded("row " + row.kind + " " + row.id + " is misplaced");
-  }
-  if (digest_of(rows) != trusted_digests_[static_cast<std::size_t>(bucket)]) {
-    throw not_as_recorded("a row of bucket " + std::to_string(bucket) + " was altered, added or removed");
-  }
-  return checked_[bucket] = std::move(rows);
+  return proven_.at(static_cast<std::size_t>(bucket));
 }
 
 std::optional<Item> Catalog::proven(const std::string& kind, const std::string& id) {

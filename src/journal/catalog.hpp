@@ -34,17 +34,17 @@ class Catalog {
  private:
   using Digest = std::vector<std::uint8_t>;
   std::vector<Digest> digests();
-  /// One pass over all rows (about 2 us each): a decision may rest on a few, but nothing altered goes unnoticed by the next command.
-  void check_every_row();
+  /// One pass over all rows (about 2 us each), which are kept: what is decided on later is what was proven, and no statement is spent on
+  /// it again.
+  void read_every_row();
   static std::string root_of(const std::vector<Digest>& digests);
-  std::vector<Item> rows_of(int bucket);
   static Digest digest_of(const std::vector<Item>& rows);
-  const std::vector<Item>& proven_bucket(int bucket);
+  std::vector<Item>& proven_bucket(int bucket);
 
   Database& db_;
   std::string trusted_root_;
   std::vector<Digest> trusted_digests_;
-  std::map<int, std::vector<Item>> checked_;
+  std::vector<std::vector<Item>> proven_;  ///< by bucket, sorted by kind and id
 };
 
 }  // namespace kmtool::journal

@@ -41,7 +41,12 @@ void require_document_signer(Context& context) {
 }
 
 Bytes Context::sign_document(ByteView digest) { require_document_signer(*this); return token().sign_ecdsa(state_->signer_handles.at("document"), digest); }
-crypto::PublicKey Context::document_key() const { return state_->keys.at("document"); }
+crypto::PublicKey Context::document_key() const {
+  auto& keys = state_->keys;
+  auto found = keys.find("document");  // decoded where it is asked for: that costs OpenSSL more than a signature
+  if (found == keys.end()) found = keys.emplace("document", crypto::PublicKey::from_spki(active_signer("document").spki)).first;
+  return found->second;
+}
 
 void Context::note(const std::string& command, const std::string& target, Json details, std::vector<journal::Change> changes) {
   journal::Draft draft;

@@ -9,6 +9,7 @@
 #include <string_view>
 #include <thread>
 
+#include "kmtool/core/locked_size.hpp"
 #include "kmtool/core/secret.hpp"
 #include "kmtool/core/text.hpp"
 #include "module.hpp"
@@ -56,9 +57,10 @@ class LoginWatch {
   std::thread thread_;
 };
 
-LoginResult log_in(PKCS11_SLOT* slot, const char* pin) {
+LoginResult log_in(PKCS11_SLOT* slot, const SecretBytes* secret) {
+  const char* pin = secret == nullptr ? nullptr : secret->reveal_c_str();
   const LoginWatch watch(pin != nullptr);
-  const LockedScope locked;  // libp11 keeps a copy of the PIN, taken from OpenSSL's allocator
+  const LockedSize locked(secret == nullptr ? 0 : secret->size() + 1);  // libp11 keeps a copy of the PIN, taken from OpenSSL's allocator
   ERR_clear_error();
   LoginResult result;
   result.opening = PKCS11_open_session(slot, 1) != 0;
@@ -135,7 +137,7 @@ void Module::login(const Found& token, const OpenOptions& options) {
       throw Error::internal("somebody is logged in to the token before kmtool is");
     }
   }
-  const auto result = log_in(slot(token.slot), by_path ? nullptr : options.pin->reveal_c_str());
+  const auto result = log_in(slot(token.slot), by_path ? nullptr : options.pin);
   if (result.rv == CKR_OK) return;
   if (result.opening) fail(result.rv, "C_OpenSession");
   TokenInfo after = token.info;
