@@ -55,7 +55,7 @@ std::vector<pkcs11::Object> anchors_among(const Context& context, const std::vec
 
 AnchorState check_anchor(Context& context) {
   auto& state = context.state();
-  // The profile is only cached, and the cache is not signed: where anchors stand, they count, whatever it says.
+  // Where anchors stand, they count, whatever the profile says: an older home has an older one.
   if (state.anchors.empty() && !context.token().profile().relabels) return AnchorState::unsupported;
   const auto& head = state.head.value();
   std::uint64_t highest = 0;

@@ -9,7 +9,7 @@ std::filesystem::path signer_pem(const Context& context, const std::string& use)
 
 bool is_lost(const std::filesystem::path& file) {
   std::error_code error;
-  return !std::filesystem::exists(std::filesystem::symlink_status(file, error)) && !error;
+  return std::filesystem::symlink_status(file, error).type() == std::filesystem::file_type::not_found;
 }
 
 crypto::PublicKey read_log_pem(const Context& context) {
@@ -50,6 +50,7 @@ std::optional<pkcs11::Handle> private_half(const std::map<Bytes, std::vector<pkc
 bool vouched_for(const journal::Journal& journal, const std::string& origin, const crypto::PublicKey& known, const journal::Item& row) {
   const auto checkpoint = journal.last_checkpoint_by(origin, known);
   if (!checkpoint || row.seq >= checkpoint->size || !journal.contains_root(checkpoint->size, checkpoint->root)) return false;
+  journal.check_entries();  // a root speaks of stored hashes: the entry itself must be what they were made from
   for (const auto& change : journal.entry(row.seq).json().value("changes", Json::array())) {
     if (change.value("kind", "") == row.kind && change.value("id", "") == row.id) return change.at("value") == row.json();
   }
@@ -125,12 +126,17 @@ void mend_signer_files(Context& context) {
 
 }  // namespace
 
-void bind_token(Context& context) {
+void trust_home_journal(Context& context) {
   auto& state = context.state();
   const bool lost = context.options.repair && is_lost(signer_pem(context, "log"));
-  const auto log_key = lost ? claimed_log_key(context) : read_log_pem(context);
-  state.head = trust_journal(*state.journal, context.home.config.origin(), log_key);
+  state.keys.insert_or_assign("log", lost ? claimed_log_key(context) : read_log_pem(context));
+  state.head = trust_journal(*state.journal, context.home.config.origin(), state.keys.at("log"));
   state.proven = true;
+}
+
+void bind_token(Context& context) {
+  auto& state = context.state();
+  const auto log_key = state.keys.at("log");
   const auto log = context.active_signer("log");
   const auto document = context.active_signer("document");
   require_known_log_pem(context, log, log_key);
@@ -146,8 +152,7 @@ void bind_token(Context& context) {
   // Without the document signer nothing can be written that others trust, but signer rotate makes a new one.
   if (const auto handle = private_half(located, document, document.label(context.home.config.home_id))) state.signer_handles["document"] = *handle;
   // Decoding a key costs OpenSSL more than a signature; the file's is the catalog's own, except right after a rotation.
-  state.keys.emplace("log", equal(log.spki, log_key.spki()) ? log_key : crypto::PublicKey::from_spki(log.spki));
-  state.keys.emplace("document", crypto::PublicKey::from_spki(document.spki));
+  if (!equal(log.spki, log_key.spki())) state.keys.insert_or_assign("log", crypto::PublicKey::from_spki(log.spki));
   if (const auto found = located.find(anchor_id); found != located.end()) state.anchors = anchors_among(context, found->second);
   if (context.options.repair) mend_signer_files(context);
 }

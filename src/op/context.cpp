@@ -98,17 +98,29 @@ pkcs11::Token login(const Options& options, const home::Home& home) {
   return token;
 }
 
-void load_profile(pkcs11::Token& token, journal::Journal& journal) {
+std::string profile_id(const pkcs11::Token& token) {
   const auto& info = token.info();
-  const auto key = pkcs11::profile_key(info.module_digest, info.serial, info.model, info.firmware_version);
-  if (const auto text = journal.cached("profile/" + key)) {
-    if (auto profile = pkcs11::Profile::from_json(*text)) {
+  return pkcs11::profile_key(info.module_digest, info.serial, info.model, info.firmware_version);
+}
+
+/// What the token was found to do decides what its mechanisms mean and which differences count: it is believed from a signed entry, or
+/// asked anew. True when it was asked.
+bool load_profile(pkcs11::Token& token, const journal::Journal& journal) {
+  if (const auto row = journal.proven("profile", profile_id(token))) {
+    if (auto profile = pkcs11::Profile::from_json(row->value)) {
       token.use_profile(std::move(*profile));
-      return;
+      return false;
     }
   }
   token.use_profile(token.probe());
-  journal.cache("profile/" + key, token.profile().to_json());
+  return true;
+}
+
+/// The module was changed or updated, or the token's firmware was.
+void note_profile(Context& context) {
+  const auto& info = context.token().info();
+  context.note("token profile", info.label, {{"module", info.module_path}, {"digest", info.module_digest}, {"library", info.library_version}},
+               {profile_row(context.token())});
 }
 
 /// One find where the command meets everything, or the token has little; else a find for each id.
@@ -123,6 +135,8 @@ void read_ahead(Context& context) {
 }
 
 }  // namespace
+
+journal::Change profile_row(const pkcs11::Token& token) { return {"profile", profile_id(token), Json::parse(token.profile().to_json())}; }
 
 Context Context::open(Options options, Need need) {
   auto home = home::open_home(options.paths);
@@ -140,15 +154,17 @@ Context Context::open(Options options, Need need) {
     state.repaired.push_back("removed object files that the software token had left empty");
   }
   state.token.emplace(login(context.options, context.home));
-  load_profile(*state.token, *state.journal);
-  read_ahead(context);
   if (need == Need::token) state.journal->begin_reading();
+  trust_home_journal(context);
+  const bool probed = load_profile(*state.token, *state.journal);
+  read_ahead(context);
   bind_token(context);
   if (need == Need::token) prove_log_signer(context);
   if (need == Need::mutation && !context.options.skip_anchor) {
     for (auto& line : recover(context)) state.repaired.push_back(std::move(line));
   }
   if (need == Need::mutation && !context.options.any_policy) require_accepted_policy(context);
+  if (probed && need == Need::mutation && !context.options.skip_anchor && !context.options.dry_run) note_profile(context);
   return context;
 }
 

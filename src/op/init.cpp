@@ -133,6 +133,7 @@ InitResult init(const Options& options, const InitRequest& request) {
                      {"version", KMTOOL_VERSION}};
     for (const auto& signer : signers) draft.changes.push_back(signer.change());
     draft.changes.push_back({"policy", "accepted", Json{{"digest", context.home.policy_digest}}});
+    draft.changes.push_back(profile_row(context.token()));
     append(context, std::move(draft));
     state.proven = false;
     write_signer_files(context);
@@ -144,9 +145,6 @@ InitResult init(const Options& options, const InitRequest& request) {
     for (const auto& anchor : state.anchors) context.token().destroy(anchor.handle);
     throw;
   }
-  state.journal->cache("profile/" + pkcs11::profile_key(context.token().info().module_digest, context.token().info().serial,
-                                                        context.token().info().model, context.token().info().firmware_version),
-                       context.token().profile().to_json());
   if (request.embedded) home::keep_token_copy(options.paths);
   return {context.home.config.home_id, context.token().info(), signers, !state.anchors.empty()};
 }

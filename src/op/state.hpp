@@ -29,6 +29,10 @@ journal::Actor this_actor();
 journal::LogSigner log_signer(Context& context);
 /// Appends, advances the anchor when signed; fills policy and configuration digests.
 std::uint64_t append(Context& context, journal::Draft draft);
+/// Proves the home's journal under signers/log.pem: rows are proven from here on.
+void trust_home_journal(Context& context);
+/// The catalog's row for what the token was found to do.
+journal::Change profile_row(const pkcs11::Token& token);
 /// Reads signers from the catalog, finds their private halves and the anchor on the token.
 void bind_token(Context& context);
 /// Proves the head of a journal under log.pem's key, or under that of a newer log signer which it vouched for (a rotation that was cut

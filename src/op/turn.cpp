@@ -20,6 +20,7 @@ void take_turn(Context& context) {
   state.signer_handles.clear();
   state.keys.clear();
   state.anchors.clear();
+  trust_home_journal(context);
   bind_token(context);
   for (auto& line : recover(context)) state.repaired.push_back(std::move(line));
 }

@@ -125,24 +125,46 @@ class Homes(harness.Case):
                     self.assertIs(self.ok_json("doctor", home=self.home)["healthy"], True)
             self.assertEqual(making.returncode, 0)
 
-    def test_anchor_counts_whatever_the_cache_says(self):
-        older = self.dir / "older-home.db"
+    def test_what_the_token_does_is_believed_from_a_signed_entry_only(self):
+        """A profile decides which mechanism number is RFC 5649: nobody without the PIN may write one."""
         database = sqlite3.connect(self.home / "journal.db")
-        database.execute("VACUUM INTO ?", (str(older),))
-        database.close()
-        self.run_in(self.home, "gen", "newer", "--role", "data")
-        for tail in ("", "-wal", "-shm"):
-            (self.home / f"journal.db{tail}").unlink(missing_ok=True)
-        database = sqlite3.connect(older)
-        with database:
-            key, value = database.execute("SELECT key, value FROM cache WHERE key LIKE 'profile/%'").fetchone()
-            profile = json.loads(value)
-            self.assertIs(profile["relabels"], True)
-            database.execute("UPDATE cache SET value = ? WHERE key = ?", (json.dumps(dict(profile, relabels=False)), key))
-        database.close()
-        shutil.copy(older, self.home / "journal.db")
-        (self.home / "journal.db").chmod(0o600)
-        self.refused(65, "gen", "again", "--role", "data", home=self.home, says="anchor")
+        self.addCleanup(database.close)
+        key, value = database.execute("SELECT id, value FROM items WHERE kind = 'profile'").fetchone()
+        profile = json.loads(value)
+        self.assertEqual((profile["kwp_mechanism"], profile["relabels"]), (0x210A, True))
+        changed = json.dumps(dict(profile, kwp_mechanism=0, modifiable_enforced=False), separators=(",", ":"))
+        database.execute("UPDATE items SET value = ? WHERE kind = 'profile'", (changed,))
+        database.commit()
+        self.refused(65, "gen", "misled", "--role", "data", home=self.home, says="catalog")
+        database.execute("UPDATE items SET value = ? WHERE kind = 'profile'", (value,))
+        database.execute("INSERT INTO items(kind, id, bucket, value, seq) SELECT kind, ?, bucket, ?, seq FROM items WHERE kind = 'profile'", ("0" * 64, changed))
+        database.commit()
+        self.refused(65, "gen", "misled", "--role", "data", home=self.home, says="catalog")
+        database.execute("DELETE FROM items WHERE kind = 'profile' AND id <> ?", (key,))
+        database.commit()
+        self.ok("doctor", home=self.home)
+
+    def test_another_module_is_asked_and_noted(self):
+        config = self.home / "config.json"
+        original = config.read_text()
+        copy = self.dir / "another-softhsm.so"
+        shutil.copy(harness.SOFTHSM, copy)
+        with open(copy, "ab") as module:
+            module.write(b"\0")  # the same library with another digest
+        before = len(self.entries(self.home))
+        config.write_text(original.replace(harness.SOFTHSM, str(copy)))
+        try:
+            self.ok("list", home=self.home)
+            self.assertEqual(len(self.entries(self.home)), before)
+            self.ok("gen", "asked", "--role", "data", "--dry-run", home=self.home)
+            self.assertEqual(len(self.entries(self.home)), before)
+            self.ok("gen", "asked", "--role", "data", home=self.home)
+            notes = [entry for entry in self.entries(self.home)[before:] if entry["command"] == "token profile"]
+            self.assertEqual([entry["details"]["module"] for entry in notes], [str(copy)])
+            self.ok("gen", "asked-again", "--role", "data", home=self.home)
+            self.assertEqual([e["command"] for e in self.entries(self.home)].count("token profile"), 1)
+        finally:
+            config.write_text(original)
 
 
 if __name__ == "__main__":

@@ -27,9 +27,9 @@ class Mended(harness.Case):
         database = sqlite3.connect(self.home / "journal.db")
         self.addCleanup(database.close)
         genuine = database.execute("SELECT data FROM entries WHERE seq = 1").fetchone()[0]
-        self.assertIn(b"\"init\"", genuine.encode() if isinstance(genuine, str) else genuine)
         text = genuine if isinstance(genuine, str) else genuine.decode()
-        database.execute("UPDATE entries SET data = ? WHERE seq = 1", (text.replace('"init"', '"tini"'),))
+        self.assertIn('"gen"', text)
+        database.execute("UPDATE entries SET data = ? WHERE seq = 1", (text.replace('"gen"', '"neg"', 1),))
         database.commit()
         self.refused(65, "doctor", says="entry 1")
         database.execute("DELETE FROM entries WHERE seq = 1")
