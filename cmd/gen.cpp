@@ -40,6 +40,15 @@ keys::GenRequest request_of(const GenOptions& o) {
   return request;
 }
 
+/// Where the bundle that lay under the backup's name is now; empty: nowhere.
+std::string kept_bundle(const op::Context& context, const keys::GenResult& made, const std::string& lay_there) {
+  if (!made.bundle || lay_there.empty()) return {};
+  for (const auto& bundle : context.bundles()) {
+    if (bundle.id == lay_there) return bundle.path;
+  }
+  return {};
+}
+
 int run(Globals& globals, const GenOptions& o) {
   if (!o.spec.empty()) return gen_from_spec(globals, o.spec);
   if (o.name.empty()) throw Error::usage("which key?", "kmtool gen NAME --role ROLE, or --spec FILE");
@@ -47,14 +56,17 @@ int run(Globals& globals, const GenOptions& o) {
   const auto request = request_of(o);
   const auto options = options_of(globals);
   return op::recorded(options, op::Need::mutation, "gen", request.name, [&](op::Context& context) {
+    const auto lay_there = request.backup ? op::catalogued_at(context, std::filesystem::absolute(*request.backup)) : "";
     const auto made = keys::generate(context, request);
+    const auto kept = kept_bundle(context, made, lay_there);
     if (json_wanted(globals)) {
       Json json{{"keys", keys_json(context, made.keys)}};
-      if (made.bundle) json["backup"] = {{"bundle", made.bundle->id}, {"out", made.bundle->path}, {"records", made.bundle->records}};
+      if (made.bundle) json["backup"] = {{"bundle", made.bundle->id}, {"out", made.bundle->path}, {"records", made.bundle->records}, {"kept", kept.empty() ? Json(nullptr) : Json(kept)}};
       globals.out.json(json);
     } else {
       print_keys(globals, context, made.keys);
       if (made.bundle) globals.out.line("backup   " + made.bundle->path);
+      if (!kept.empty()) note(globals, "the bundle that lay there is kept as " + kept + ": it holds a key that no other bundle has");
     }
     say_dry_run(globals);
     return 0;

@@ -131,9 +131,10 @@ GenResult generate_with_backup(op::Context& context, const GenRequest& request, 
   auto plan = plan_of(request, versions);
   const auto target = check_output(*request.backup, context.options.overwrite);
   GenResult result;
-  result.bundle = make_backed_up(context, std::move(plan), versions, {target, kek_versions, waivers}, [&](const op::VersionRecord& version) {
+  auto made = make_backed_up(context, std::move(plan), versions, {target, kek_versions, waivers}, [&](const op::VersionRecord& version) {
     return std::vector<journal::Change>{key_of(request, version).change(), version.change()};
   });
+  result.bundle = std::move(made.bundle);
   result.keys = std::move(versions);
   return result;
 }

@@ -14,7 +14,7 @@ void note_public(op::Context& context, op::VersionRecord& version, const pkcs11:
 using Rows = std::function<std::vector<journal::Change>(const op::VersionRecord&)>;
 
 op::Outcome act(op::Context& context, std::vector<op::VersionRecord>& versions, op::BundleOut& out, AtomicFile& file,
-                const op::PlannedFile& planned, const Rows& rows, op::BundleRecord& bundle) {
+                const op::PlannedFile& planned, const std::vector<op::Kek>& keks, const Rows& rows, op::BundleRecord& bundle) {
   auto& token = context.token();
   std::vector<std::vector<pkcs11::FreshObject>> fresh;
   for (auto& version : versions) {
@@ -30,13 +30,15 @@ op::Outcome act(op::Context& context, std::vector<op::VersionRecord>& versions, 
     context.progress("backing up", fresh.size(), versions.size());
   }
   bundle = out.finish();
+  prove_backup(context, planned.temporary_path, bundle, keks, fresh);
   op::Outcome outcome;
   for (std::size_t i = 0; i < versions.size(); ++i) {
     for (const auto& part : fresh[i]) token.persist(part, versions[i].extractable);
     for (auto& change : rows(versions[i])) outcome.changes.push_back(std::move(change));
   }
+  op::keep_replaced(planned);
   file.commit();
-  for (auto& change : op::replaced_changes(context, planned)) outcome.changes.push_back(std::move(change));
+  for (auto& change : op::replaced_changes(context, planned, bundle)) outcome.changes.push_back(std::move(change));
   for (auto& change : bundle.changes()) outcome.changes.push_back(std::move(change));
   return outcome;
 }
@@ -69,22 +71,22 @@ void require_backup_possible(const pkcs11::Token& token, Role role, KeyType type
   }
 }
 
-op::BundleRecord make_backed_up(op::Context& context, op::Plan plan, std::vector<op::VersionRecord>& versions, const Birth& birth,
-                                const Rows& rows) {
+BackedUp make_backed_up(op::Context& context, op::Plan plan, std::vector<op::VersionRecord>& versions, const Birth& birth, const Rows& rows) {
   const auto algorithm = op::common_algorithm(context.token(), versions);
-  auto keks = op::keks_on_token(context, birth.keks, context.objects_of(birth.keks));
+  const auto keks = op::keks_on_token(context, birth.keks, context.objects_of(birth.keks));
   const auto id = op::new_bundle_id(context);
-  plan.files.push_back({birth.target.string(), op::temporary_for(context, birth.target).string(), id, op::catalogued_at(context, birth.target), {}});
+  plan.files.push_back(op::planned_file(context, birth.target, id));
   for (const auto& version : versions) {
     for (auto& change : rows(version)) plan.finish.push_back(std::move(change));
   }
-  op::BundleRecord bundle;
+  BackedUp result;
+  result.kept = plan.files[0].kept_path;
   context.run(plan, [&] {
     AtomicFile file(birth.target, context.options.overwrite, plan.files[0].temporary_path);
-    op::BundleOut out(context, file, std::move(keks), id, versions.size(), birth.waivers, algorithm);
-    return act(context, versions, out, file, plan.files[0], rows, bundle);
+    op::BundleOut out(context, file, keks, id, versions.size(), birth.waivers, algorithm);
+    return act(context, versions, out, file, plan.files[0], keks, rows, result.bundle);
   });
-  return bundle;
+  return result;
 }
 
 }  // namespace kmtool::keys

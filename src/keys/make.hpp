@@ -19,8 +19,16 @@ struct Birth {
   std::vector<op::VersionRecord> keks;
   std::vector<policy::Waiver> waivers;
 };
+/// A restore drill with a file that is written and not yet under its name: read back, signature and seals proven, every value opened
+/// under each KEK and held against the key that was wrapped (`born`, in the file's order). Throws damaged (65), I/O (74).
+void prove_backup(op::Context& context, const std::filesystem::path& file, const op::BundleRecord& written, const std::vector<op::Kek>& keks,
+                  const std::vector<std::vector<pkcs11::FreshObject>>& born);
+struct BackedUp {
+  op::BundleRecord bundle;
+  std::string kept;  ///< where the bundle that lay there was moved to; empty: nowhere
+};
 /// Backup at birth in DESIGN.md's order (promise 3). `rows` gives the catalog rows that come with a version; the plan names the keys.
-op::BundleRecord make_backed_up(op::Context& context, op::Plan plan, std::vector<op::VersionRecord>& versions, const Birth& birth,
-                                const std::function<std::vector<journal::Change>(const op::VersionRecord&)>& rows);
+BackedUp make_backed_up(op::Context& context, op::Plan plan, std::vector<op::VersionRecord>& versions, const Birth& birth,
+                        const std::function<std::vector<journal::Change>(const op::VersionRecord&)>& rows);
 
 }  // namespace kmtool::keys

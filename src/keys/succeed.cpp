@@ -87,7 +87,7 @@ Successor succeed(op::Context& context, const SuccessorRequest& request) {
     throw Error::refused("G-VAULT", request.from.label() + " was backed up at birth: its successor needs a backup too",
                          "kmtool rotate " + request.key.name + " --backup FILE");
   }
-  Successor result{request.from, next_version(context, request), std::nullopt};
+  Successor result{request.from, next_version(context, request), std::nullopt, {}};
   auto& to = result.to;
   auto& from = result.from;
   require_label_free(context, to);
@@ -119,7 +119,9 @@ Successor succeed(op::Context& context, const SuccessorRequest& request) {
   };
   std::vector<op::VersionRecord> versions{to};
   if (request.backup) {
-    result.bundle = make_backed_up(context, plan_of(from, to), versions, {target, keks, to.waivers}, rows);
+    auto made = make_backed_up(context, plan_of(from, to), versions, {target, keks, to.waivers}, rows);
+    result.bundle = std::move(made.bundle);
+    result.kept = std::move(made.kept);
   } else {
     context.run(plan_of(from, to), [&] {
       make_on_token(context, versions.front());

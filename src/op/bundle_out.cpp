@@ -7,6 +7,7 @@
 
 #include "kmtool/core/encoding.hpp"
 #include "kmtool/core/text.hpp"
+#include "kmtool/crypto/digest.hpp"
 #include "kmtool/domain/name.hpp"
 
 namespace kmtool::op {
@@ -133,7 +134,7 @@ BundleRecord BundleOut::finish() {
   };
   const auto sign = [this](ByteView digest) { return context_.sign_document(digest); };
   BundleRecord record;
-  record.digest = writer_->finish(seal, sign, context_.document_key().fingerprint());
+  record.digest = writer_->finish(seal, sign, hex(crypto::sha256(context_.active_signer("document").spki)));
   file_.sync();
   record.id = header_.id;
   record.kind = header_.kind;

@@ -2,8 +2,9 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <set>
 
-#include "kmtool/bundle/bundle.hpp"
+#include "kmtool/op/bundle_out.hpp"
 #include "kmtool/domain/name.hpp"
 #include "op/state.hpp"
 
@@ -31,10 +32,20 @@ void remove_file(const std::string& path, std::vector<std::string>& done) {
   done.push_back("removed " + path);
 }
 
-bool same_file(const std::string& a, const std::string& b) {
-  struct stat one {
-  }, other{};
-  return lstat(a.c_str(), &one) == 0 && lstat(b.c_str(), &other) == 0 && one.st_dev == other.st_dev && one.st_ino == other.st_ino;
+/// True when a key that cannot leave the token again is in this bundle and in no other that the catalog knows.
+bool irreplaceable(const Context& context, const std::string& bundle) {
+  std::set<std::string> only_here;
+  for (const auto& label : context.bundle_keys(bundle)) {
+    const auto ref = KeyRef::parse(label);
+    const auto version = context.find_version(ref.name, ref.version.value_or(0));
+    if (version && !version->extractable && version->state != State::destroyed) only_here.insert(label);
+  }
+  if (only_here.empty()) return false;
+  for (const auto& other : context.bundles()) {
+    if (other.id == bundle) continue;
+    for (const auto& label : context.bundle_keys(other.id)) only_here.erase(label);
+  }
+  return !only_here.empty();
 }
 
 bool landed(const PlannedFile& file) { return bundle_at(file.final_path) == file.bundle; }
@@ -45,26 +56,93 @@ bool files_landed(const Plan& plan) { return !plan.files.empty() && std::all_of(
 
 void clear_file(const PlannedFile& file, std::vector<std::string>& done) {
   remove_file(file.temporary_path, done);
+  const bool kept = !file.kept_path.empty() && !file.replaces.empty() && bundle_at(file.kept_path) == file.replaces;
+  if (landed(file) && kept) {  // what lay there comes back
+    if (::rename(file.kept_path.c_str(), file.final_path.c_str()) != 0) throw Error::from_errno("rename", file.kept_path, errno);
+    fsync_path(std::filesystem::path(file.final_path).parent_path());
+    done.push_back("put back " + file.final_path);
+    return;
+  }
   if (landed(file)) remove_file(file.final_path, done);
-  // The second name of a file that was to be kept, and was not replaced.
-  if (!file.kept_path.empty() && same_file(file.kept_path, file.final_path)) remove_file(file.kept_path, done);
+  if (kept && bundle_at(file.final_path) == file.replaces) remove_file(file.kept_path, done);  // it was not replaced
 }
 
 std::vector<journal::Change> landed_changes(Context& context, const PlannedFile& file) {
-  std::vector<journal::Change> changes = replaced_changes(context, file);
-  for (auto& change : bundle_record_of(context, file.final_path).changes()) changes.push_back(std::move(change));
+  const auto record = bundle_record_of(context, file.final_path);
+  auto changes = replaced_changes(context, file, record);
+  for (auto& change : record.changes()) changes.push_back(std::move(change));
   return changes;
 }
 
-std::vector<journal::Change> replaced_changes(Context& context, const PlannedFile& file) {
+std::vector<journal::Change> replaced_changes(Context& context, const PlannedFile& file, const BundleRecord& now) {
+  const std::set<std::string> held(now.keys.begin(), now.keys.end());
   for (auto& old : context.bundles()) {
     if (old.id != file.replaces) continue;
     if (file.kept_path.empty()) return old.removal();
+    const auto labels = context.bundle_keys(old.id);
     old.path = file.kept_path;
-    old.kept_for = file.bundle;
+    const bool in_place = std::all_of(labels.begin(), labels.end(), [&](const auto& label) { return held.contains(label); });
+    if (in_place) old.kept_for = file.bundle;  // else it is kept for its own sake: it holds what the new one does not
     return old.changes();
   }
   return {};
+}
+
+std::string kept_name(const std::string& path) {
+  for (int i = 1;; ++i) {
+    auto name = path + ".@" + std::to_string(i);
+    std::error_code error;
+    if (std::filesystem::symlink_status(name, error).type() == std::filesystem::file_type::not_found) return name;
+  }
+}
+
+PlannedFile planned_file(Context& context, const std::filesystem::path& target, const std::string& bundle) {
+  PlannedFile file;
+  file.final_path = target.string();
+  file.temporary_path = temporary_for(context, target).string();
+  file.bundle = bundle;
+  file.replaces = catalogued_at(context, target);
+  if (file.replaces.empty() || bundle_at(file.final_path) != file.replaces) return file;
+  if (irreplaceable(context, file.replaces)) file.kept_path = kept_name(file.final_path);
+  return file;
+}
+
+void keep_replaced(const PlannedFile& file) {
+  if (file.kept_path.empty()) return;
+  if (::link(file.final_path.c_str(), file.kept_path.c_str()) == 0) return;
+  if (errno != EPERM && errno != ENOTSUP && errno != ENOSYS && errno != EMLINK) throw Error::from_errno("create", file.kept_path, errno);
+  // Media without hard links, such as a memory stick's file system: a copy.
+  const Fd from(open(file.final_path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
+  if (!from) throw Error::from_errno("open", file.final_path, errno);
+  AtomicFile copy(file.kept_path, false);
+  Bytes chunk(std::size_t{64} << 10);
+  for (;;) {
+    const auto got = ::read(from.get(), chunk.data(), chunk.size());
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) throw Error::from_errno("read", file.final_path, errno);
+    if (got == 0) break;
+    copy.write(ByteView(chunk.data(), static_cast<std::size_t>(got)));
+  }
+  copy.commit();
+}
+
+bool bundle_recorded(Context& context, const std::string& bundle, const std::string& digest, std::uint64_t before) {
+  const auto& head = context.state().head;
+  if (!head) return false;
+  auto& journal = context.journal();
+  std::optional<std::uint64_t> found;
+  journal.each_entry(0, [&](const journal::Entry& entry) {
+    if (entry.seq >= std::min(before, head->checkpoint.size)) return false;
+    if (entry.bytes.find(digest) == std::string::npos) return true;
+    for (const auto& change : entry.json().value("changes", Json::array())) {
+      const Json value = change.value("value", Json());
+      if (change.value("kind", "") != "bundle" || change.value("id", "") != bundle || !value.is_object()) continue;
+      if (value.value("digest", "") == digest) found = entry.seq;
+    }
+    return !found;
+  });
+  if (found) journal.check_entries();  // the head's proof speaks of the last entry and of stored hashes only
+  return found.has_value();
 }
 
 std::vector<journal::Change> settle_files(Context& context, const Plan& plan, std::vector<std::string>& done) {

@@ -113,6 +113,7 @@ class Run {
     wanted.with = [&](const op::VersionRecord& to) { return hook_rows(context_, request_, *from, to); };
     const auto made = keys::succeed(context_, wanted);
     report_.rotated.push_back({key.name, made.from.version, made.to.version});
+    if (!made.kept.empty()) report_.notes.push_back("the backup of " + made.from.label() + " that lay there is kept as " + made.kept);
     owe_hook(context_, request_, made.from, made.to, report_);
   }
 

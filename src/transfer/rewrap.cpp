@@ -74,7 +74,7 @@ class Batch {
   void begin(InWork& bundle) {
     std::vector<op::Kek> keks;
     for (const auto& version : bundle.from.keks) keks.push_back(keks_.get(version));
-    if (!bundle.plan.kept_path.empty()) std::filesystem::create_hard_link(bundle.plan.final_path, bundle.plan.kept_path);
+    op::keep_replaced(bundle.plan);
     bundle.file = std::make_unique<AtomicFile>(bundle.plan.final_path, true, bundle.plan.temporary_path);
     bundle.out = std::make_unique<op::BundleOut>(context_, *bundle.file, std::move(keks), bundle.plan.bundle, bundle.from.records,
                                                  bundle.from.waivers, bundle.from.algorithm);
@@ -107,7 +107,7 @@ class Batch {
     bundle.file->commit();
     bundle.out.reset();
     bundle.file.reset();
-    for (auto& change : op::replaced_changes(context_, bundle.plan)) outcome_.changes.push_back(std::move(change));
+    for (auto& change : op::replaced_changes(context_, bundle.plan, record)) outcome_.changes.push_back(std::move(change));
     for (auto& change : record.changes()) outcome_.changes.push_back(std::move(change));
     result_.done.push_back({record.path, record.records});
   }
@@ -121,15 +121,6 @@ class Batch {
   std::uint64_t done_ = 0, total_ = 0;
 };
 
-/// Where the old file is kept: FILE.@1, .@2 where that is taken.
-std::string kept_name(const std::string& path) {
-  for (int i = 1;; ++i) {
-    auto name = path + ".@" + std::to_string(i);
-    std::error_code error;
-    if (std::filesystem::symlink_status(name, error).type() == std::filesystem::file_type::not_found) return name;
-  }
-}
-
 op::Plan plan_of(op::Context& context, const RewrapRequest& request, const std::vector<Prepared>& prepared) {
   op::Plan plan;
   plan.command = "rewrap";
@@ -141,7 +132,7 @@ op::Plan plan_of(op::Context& context, const RewrapRequest& request, const std::
     const ByteView mine(random.data() + 22 * i, 22);
     const auto temporary = target.parent_path() / ("." + target.filename().string() + "." + hex(mine.last(6)) + ".kmtmp");
     plan.files.push_back({target.string(), temporary.string(), uuid_text(mine.first(16)), prepared[i].old.id,
-                          request.keep ? kept_name(target.string()) : ""});
+                          request.keep ? op::kept_name(target.string()) : ""});
   }
   plan.details = {{"kek", request.kek}, {"bundles", prepared.size()}};
   return plan;

@@ -1,9 +1,10 @@
 #include "kmtool/core/encoding.hpp"
+#include "kmtool/op/bundle_out.hpp"
 #include "kmtool/transfer/transfer.hpp"
 
 namespace kmtool::transfer {
 
-SignerFound find_signer(const op::Context* context, const std::optional<std::filesystem::path>& pem, const bundle::Summary& summary,
+SignerFound find_signer(op::Context* context, const std::optional<std::filesystem::path>& pem, const bundle::Summary& summary,
                         const std::string& file) {
   if (pem) {
     const auto key = crypto::PublicKey::read_pem(*pem);
@@ -12,8 +13,11 @@ SignerFound find_signer(const op::Context* context, const std::optional<std::fil
   }
   if (context != nullptr) {
     for (const auto& signer : context->signers()) {
-      if (signer.use != "document" || signer.state == "compromised") continue;
-      if (bundle::signature_by(summary, crypto::PublicKey::from_spki(signer.spki), file)) return {true, "this home"};
+      if (signer.use != "document" || !bundle::signature_by(summary, crypto::PublicKey::from_spki(signer.spki), file)) continue;
+      if (signer.state != "compromised") return {true, "this home"};
+      // Anybody may sign as this one now; what the journal recorded before that is what it was.
+      if (op::bundle_recorded(*context, summary.header.id, summary.file_digest, signer.compromised_after.value_or(0))) return {true, "this home"};
+      return {false, summary.signature.key + ", this home's signer until it was compromised; no entry from before that records this bundle"};
     }
     for (const auto& pinned : context->trusted()) {
       if (bundle::signature_by(summary, crypto::PublicKey::from_spki(pinned.spki), file)) return {true, pinned.name};

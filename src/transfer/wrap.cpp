@@ -122,17 +122,19 @@ WrapResult wrap(op::Context& context, const WrapRequest& request) {
   plan.command = "wrap";
   plan.target = keys.size() == 1 ? keys.front().label() : fmt::format("{} keys", keys.size());
   const auto id = op::new_bundle_id(context);
-  plan.files.push_back({target.string(), op::temporary_for(context, target).string(), id, op::catalogued_at(context, target), {}});
+  plan.files.push_back(op::planned_file(context, target, id));
   plan.details = {{"bundle", id}, {"out", target.string()}, {"keks", result.bundle.keks}, {"records", keys.size()}};
   plan.details["waivers"] = Json::array();
   for (const auto& waiver : waivers) plan.details["waivers"].push_back({{"rule", waiver.rule}, {"reason", waiver.reason}});
+  result.kept = plan.files[0].kept_path;
   context.run(plan, [&] {
     AtomicFile file(target, context.options.overwrite, plan.files[0].temporary_path);
     op::BundleOut out(context, file, std::move(found), id, keys.size(), waivers, algorithm);
     wrap_all(context, out, keys, objects, request.sessions);
     result.bundle = out.finish();
+    op::keep_replaced(plan.files[0]);
     file.commit();
-    auto changes = op::replaced_changes(context, plan.files[0]);
+    auto changes = op::replaced_changes(context, plan.files[0], result.bundle);
     for (auto& change : result.bundle.changes()) changes.push_back(std::move(change));
     return op::Outcome{std::move(changes), {{"bundle", id}, {"digest", result.bundle.digest}}};
   });

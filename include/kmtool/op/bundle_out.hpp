@@ -56,5 +56,18 @@ Part wrapped_part(Role role);
 /// Temporary name beside a target, recorded in the intent.
 std::filesystem::path temporary_for(Context& context, const std::filesystem::path& target);
 std::string new_bundle_id(Context& context);
+/// A bundle that will be written at `target` (--force was given where something lies there). Where a catalogued bundle lies there that is
+/// the only one to hold a key which cannot leave the token again, that one is not lost: it is moved beside, to FILE.@1.
+PlannedFile planned_file(Context& context, const std::filesystem::path& target, const std::string& bundle);
+/// What becomes of the row of the bundle that a planned file replaces: gone, or kept under its new path, until the drill where the new
+/// one (`now`, with its keys) holds all its keys.
+std::vector<journal::Change> replaced_changes(Context& context, const PlannedFile& file, const BundleRecord& now);
+/// True when an entry before this tree size records that the bundle with this digest was written here. Throws damaged (65) where that
+/// entry is not what the journal's checkpoint was signed over.
+bool bundle_recorded(Context& context, const std::string& bundle, const std::string& digest, std::uint64_t before);
+/// FILE.@1, or .@2 … where that is taken.
+std::string kept_name(const std::string& path);
+/// Gives a file that is kept its second name; right before the new one takes the first.
+void keep_replaced(const PlannedFile& file);
 
 }  // namespace kmtool::op

@@ -21,6 +21,7 @@ struct WrapResult {
   op::BundleRecord bundle;
   std::vector<bundle::Recipient> recipients;
   std::vector<std::string> skipped;  ///< with all: keys that may not leave the token, and why
+  std::string kept;                  ///< where the bundle that lay there was moved to: it is the only one with some key; empty: nowhere
 };
 /// Wraps key versions under one or more KEKs into a bundle (DESIGN.md). One C_WrapKey per key and KEK. With `all`: every
 /// exportable version that may be wrapped; non-exportable ones are named in `skipped`.
@@ -33,7 +34,7 @@ struct SignerFound {
 };
 /// Holds the signature against `pem` (when given), else this home's own signers and the pinned ones. A signature that
 /// names a known key but is bad throws damaged (65).
-SignerFound find_signer(const op::Context* context, const std::optional<std::filesystem::path>& pem, const bundle::Summary& summary,
+SignerFound find_signer(op::Context* context, const std::optional<std::filesystem::path>& pem, const bundle::Summary& summary,
                         const std::string& file);
 
 struct VerifyResult {

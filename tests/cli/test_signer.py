@@ -1,0 +1,79 @@
+"""Signers that were compromised: what the journal recorded before stays good, and nothing else does."""
+
+import json
+import sqlite3
+
+import harness
+
+
+class Compromised(harness.Case):
+    def setUp(self):
+        self.home = self.dir / self.id().rsplit(".", 1)[-1]
+        type(self).env = dict(self.env, KMTOOL_HOME=str(self.home))
+        self.ok("init", "--embedded")
+        self.ok("gen", "root", "--role", "kek")
+        self.ok("gen", "payments", "--role", "data", "--exportable")
+        self.before, self.after = self.home / "before.kmb", self.home / "after.kmb"
+        self.ok("wrap", "payments", "--kek", "root", "--out", self.before)
+        self.checkpoint = self.home / "checkpoint"
+        self.checkpoint.write_text(self.newest_checkpoint())
+        self.ok("wrap", "payments", "--kek", "root", "--out", self.after)
+
+    def database(self):
+        database = sqlite3.connect(self.home / "journal.db")
+        self.addCleanup(database.close)
+        return database
+
+    def newest_checkpoint(self):
+        return self.database().execute("SELECT note FROM checkpoints ORDER BY size DESC LIMIT 1").fetchone()[0]
+
+    def test_bundles_from_before_stay_good(self):
+        self.ok("signer", "compromise", "--after", self.checkpoint)
+        self.ok("verify", self.before)
+        self.ok("verify", self.before, "--no-token")
+        self.assertEqual(len(self.ok_json("unwrap", self.before, "--check")["keys"]), 1)
+        moved = self.dir / "moved.kmb"
+        moved.write_bytes(self.before.read_bytes())
+        self.ok("verify", moved)
+        self.assertEqual(self.kmtool("verify", self.after).code, 1)
+        self.refused(77, "unwrap", self.after, "--check", says="compromised")
+        self.ok("wrap", "payments", "--kek", "root", "--out", self.dir / "again.kmb")
+        self.ok("verify", self.dir / "again.kmb")
+
+    def test_an_entry_that_was_altered_vouches_for_nothing(self):
+        """The digest of the later bundle, put into an old entry: the entry is not what the checkpoint was signed over."""
+        self.ok("signer", "compromise", "--after", self.checkpoint)
+        database = self.database()
+        size = int(self.checkpoint.read_text().splitlines()[1])
+        digests = {}
+        for seq, data in database.execute("SELECT seq, data FROM entries").fetchall():
+            for change in json.loads(data).get("changes", []):
+                if change["kind"] == "bundle" and change.get("value"):
+                    digests[change["value"]["path"]] = (seq, change["id"], change["value"]["digest"])
+        seq, old_id, old_digest = digests[str(self.before)]
+        later, new_id, new_digest = digests[str(self.after)]
+        self.assertLess(seq, size)
+        self.assertGreaterEqual(later, size)
+        data = database.execute("SELECT data FROM entries WHERE seq = ?", (seq,)).fetchone()[0]
+        text = data if isinstance(data, str) else data.decode()
+        database.execute("UPDATE entries SET data = ? WHERE seq = ?", (text.replace(old_id, new_id).replace(old_digest, new_digest), seq))
+        database.commit()
+        self.refused(65, "verify", self.after, "--no-token", says=f"entry {seq}")
+
+    def test_what_is_no_checkpoint_of_ours(self):
+        other = self.dir / "other"
+        self.ok("init", "--embedded", home=other)
+        database = sqlite3.connect(other / "journal.db")
+        self.addCleanup(database.close)
+        foreign = self.home / "foreign"
+        foreign.write_text(database.execute("SELECT note FROM checkpoints").fetchone()[0])
+        self.refused(65, "signer", "compromise", "--after", foreign, says="not a checkpoint of this home")
+        self.refused(66, "signer", "compromise", "--after", self.home / "none")
+        lines = self.checkpoint.read_text().splitlines(keepends=True)
+        self.checkpoint.write_text("".join([lines[0], str(int(lines[1]) - 1) + "\n", *lines[2:]]))
+        self.refused(65, "signer", "compromise", "--after", self.checkpoint)
+        self.ok("verify", self.after)
+
+
+if __name__ == "__main__":
+    harness.main()
