@@ -39,6 +39,9 @@ struct Globals {
   int verbose = 0;
   std::vector<std::string> waive;  ///< RULE=REASON each
 
+  std::vector<std::string> behind_dashes;  ///< of apikey exec: the command to run; the command line is cut at its first `--`
+  unsigned file_mask = 022;                ///< the umask that kmtool was started with
+
   Output out;
   StopToken stop;  ///< set by SIGINT and SIGTERM
 };

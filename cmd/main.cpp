@@ -3,6 +3,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <clocale>
 #include <csignal>
 #include <cstdlib>
@@ -194,8 +195,19 @@ void add_commands(CLI::App& app, Globals& globals, Action& action) {
   }
 }
 
+/// What stands behind the first `--` of `apikey exec`, taken off: it is another program's command line.
+std::vector<std::string> cut_command(std::vector<std::string>& words) {
+  const auto dashes = std::find(words.begin(), words.end(), "--");
+  const auto apikey = std::find(words.begin(), dashes, "apikey");
+  if (dashes == words.end() || apikey == dashes || std::find(apikey, dashes, "exec") == dashes) return {};
+  std::vector<std::string> command(dashes + 1, words.end());
+  words.erase(dashes, words.end());
+  return command;
+}
+
 /// Nothing left over on standard output: what was printed is whole, or the exit code says otherwise.
-int run(const std::vector<std::string>& words, Globals& globals) {
+int run(std::vector<std::string> words, Globals& globals) {
+  globals.behind_dashes = cut_command(words);
   CLI::App app(description, "kmtool");
   Action action;
   app.require_subcommand(1);
@@ -250,8 +262,9 @@ int unknown(const std::string& message) {
   return 3;
 }
 
-int run_and_report(const std::vector<std::string>& words) {
+int run_and_report(const std::vector<std::string>& words, unsigned file_mask) {
   Globals globals;
+  globals.file_mask = file_mask;
   const bool monitor = is_monitor(words);
   const bool json = wants_json(words);
   set_signals(globals.stop);
@@ -284,7 +297,7 @@ int main(int argc, char** argv) {
   kmtool::forbid_core_dumps();
   std::set_terminate(kmtool::cmd::end_at_once);
   kmtool::install_secret_heap();
-  umask(077);
+  const unsigned file_mask = umask(077);
   kmtool::cmd::set_character_type();
-  return kmtool::cmd::run_and_report({argv + std::min(argc, 1), argv + argc});
+  return kmtool::cmd::run_and_report({argv + std::min(argc, 1), argv + argc}, file_mask);
 }

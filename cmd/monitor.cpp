@@ -1,6 +1,7 @@
 #include "kmtool/rotate/monitor.hpp"
 
 #include "common.hpp"
+#include "kmtool/apikey/usage.hpp"
 #include "kmtool/core/text.hpp"
 
 namespace kmtool::cmd {
@@ -16,13 +17,31 @@ void read(const std::string& text, const std::string& option, std::int64_t& to) 
   if (!text.empty()) to = text == "0" ? 0 : parse_period(text, option);
 }
 
+/// API keys: what is unusual about their use. A journal that is broken has been said already, and nothing in it is believed.
+void add_api_keys(op::Context& context, rotate::MonitorReport& report) {
+  if (report.performance.starts_with("journal=")) return;
+  const auto anomalies = apikey::anomalies(context);
+  report.performance += " apikey_anomalies=" + std::to_string(anomalies.size());
+  if (anomalies.empty()) return;
+  std::map<std::string, std::size_t> kinds;
+  for (const auto& anomaly : anomalies) {
+    ++kinds[anomaly.kind];
+    report.lines.push_back("api key " + (anomaly.id == apikey::unknown_id ? std::string("(none of ours)") : anomaly.id + " of " + anomaly.app) + ": " + anomaly.kind + ": " + anomaly.text);
+  }
+  std::vector<std::string> texts;
+  for (const auto& [kind, count] : kinds) texts.push_back("API keys: " + kind + (count > 1 ? " (" + std::to_string(count) + ")" : ""));
+  report.text = report.status == 0 ? join(texts, ", ") : report.text + ", " + join(texts, ", ");
+  report.status = std::max(report.status, 1);
+}
+
 int run(Globals& globals, const MonitorOptions& o) {
   rotate::MonitorRequest request;
   read(o.warning, "--warning", request.warning);
   read(o.critical, "--critical", request.critical);
   read(o.unverified, "--unverified", request.unverified);
   auto context = op::Context::open(options_of(globals), op::Need::reader);
-  const auto report = rotate::monitor(context, request);
+  auto report = rotate::monitor(context, request);
+  add_api_keys(context, report);
   static const char* const words[] = {"OK", "WARNING", "CRITICAL"};
   if (json_wanted(globals)) {
     globals.out.json(Json{{"status", report.status}, {"text", report.text}, {"performance", report.performance}, {"findings", report.lines}});

@@ -159,8 +159,11 @@ Verdict authenticate(const KeyTable& table, std::string_view key) {
     verdict.index = found.index;
     return verdict;
   }
-  verdict.rule = found.known ? Rule::secret : Rule::unknown;
-  if (found.known) verdict.named_id = found.entry->id;
+  // Whatever is read of the entry is read for both, and no branch depends on which it is.
+  const auto known = static_cast<unsigned>(found.known);
+  static_assert(static_cast<int>(Rule::secret) == static_cast<int>(Rule::unknown) + 1);
+  verdict.rule = static_cast<Rule>(static_cast<unsigned>(Rule::unknown) + known);
+  verdict.named_id = std::string_view(found.entry->id).substr(0, id_length * known);
   return verdict;
 }
 

@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include "kmtool/home/home.hpp"
 
 namespace kmtool::home {
@@ -33,6 +35,21 @@ void read_cryptoperiods(const Json& json, const JsonFail& fail, policy::Policy& 
     reader.finish();
   }
   roles.finish();
+}
+
+void read_api_keys(const Json& json, const JsonFail& fail, policy::ApiKeyPolicy& policy) {
+  JsonReader reader(json, fail, "api_keys");
+  if (const auto prefix = reader.optional_text("prefix")) {
+    const auto good = [](char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9'); };
+    const bool fits = prefix->size() >= 2 && prefix->size() <= 12 && std::all_of(prefix->begin(), prefix->end(), good) && (*prefix)[0] >= 'a';
+    if (!fits) reader.fail("\"prefix\" is not 2 to 12 small letters and digits, a letter first");
+    policy.prefix = *prefix;
+  }
+  policy.allow_unrestricted = reader.optional_boolean("allow_unrestricted").value_or(policy.allow_unrestricted);
+  policy.longest_life = read_duration(reader, "longest_life", policy.longest_life, true);
+  policy.overlap = read_duration(reader, "overlap", policy.overlap, true);
+  policy.snapshot_life = read_duration(reader, "snapshot_life", policy.snapshot_life, false);
+  reader.finish();
 }
 
 }  // namespace
@@ -73,6 +90,7 @@ policy::Policy parse_policy(const std::string& text, const std::string& name) {
       policy.forbidden_waivers.insert(rule);
     }
   }
+  if (const Json* keys = reader.optional_any("api_keys")) read_api_keys(*keys, fail, policy.api_keys);
   policy.sessions = static_cast<int>(reader.optional_integer("sessions", 1, 64).value_or(policy.sessions));
   reader.finish();
   return policy;
@@ -102,7 +120,10 @@ std::string default_policy_text() {
   // Rules for which --waive is not accepted, e.g. ["G-KEK"].
   "forbidden_waivers": [],
   // Sessions in flight for long work; more than 1 pays on networked HSMs only.
-  "sessions": 1
+  "sessions": 1,
+  // API keys: what they begin with; may one be for every address (apikey create --unrestricted); the longest time to its expiry
+  // (0: it needs none); how long a rotated one goes on living; after how long a published snapshot means deny.
+  "api_keys": {"prefix": "kmt", "allow_unrestricted": true, "longest_life": "0", "overlap": "7d", "snapshot_life": "2d"}
 }
 )";
 }

@@ -18,6 +18,15 @@ struct Cryptoperiod {
   std::int64_t recipient = 0;  ///< counted from the end of the originator period; 0: ends with it
 };
 
+/// What `apikey create`, `rotate` and `publish` go by.
+struct ApiKeyPolicy {
+  std::string prefix = "kmt";               ///< what keys begin with: 2…12 of [a-z0-9], a letter first
+  bool allow_unrestricted = true;           ///< false: A-RESTRICT refuses keys that are for every address
+  std::int64_t longest_life = 0;            ///< seconds from creation to expiry; 0: a key needs no expiry
+  std::int64_t overlap = 7 * 86400;         ///< seconds that a rotated key goes on living
+  std::int64_t snapshot_life = 2 * 86400;   ///< seconds after which a snapshot means deny
+};
+
 /// The values of policy.json; the defaults are STANDARDS.md's.
 struct Policy {
   std::map<Role, Cryptoperiod> cryptoperiods;  ///< every role present; see default_policy()
@@ -28,6 +37,7 @@ struct Policy {
   int min_validation_level = 0;                ///< 0…4
   std::set<std::string> forbidden_waivers;     ///< rule ids
   int sessions = 1;                            ///< 1…64, default of --sessions
+  ApiKeyPolicy api_keys;
 };
 Policy default_policy();
 

@@ -1,0 +1,120 @@
+#include "kmtool/apikey/exec.hpp"
+
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <csignal>
+#include <cstdlib>
+#include <cstring>
+
+#include "kmtool/apikey/registry.hpp"
+#include "kmtool/apikey/store.hpp"
+#include "kmtool/core/text.hpp"
+
+extern char** environ;
+
+namespace kmtool::apikey {
+
+namespace {
+
+bool is_variable(std::string_view text) {
+  if (text.empty() || (text[0] >= '0' && text[0] <= '9')) return false;
+  return std::all_of(text.begin(), text.end(), [](char c) { return c == '_' || (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z'); });
+}
+
+std::string_view name_of(const char* variable) {
+  const std::string_view text(variable);
+  return text.substr(0, text.find('='));
+}
+
+constexpr std::array<std::string_view, 12> harmless{"PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LC_ALL", "LC_CTYPE", "TERM", "TZ", "TMPDIR", "PWD"};
+
+bool is_executable(const std::string& path) {
+  struct stat info {};
+  return stat(path.c_str(), &info) == 0 && S_ISREG(info.st_mode) && access(path.c_str(), X_OK) == 0;
+}
+
+}  // namespace
+
+ExecRequest::Set ExecRequest::Set::parse(const std::string& text) {
+  const auto equals = text.find('=');
+  Set set{text.substr(0, equals), equals == std::string::npos ? "" : text.substr(equals + 1)};
+  if (!is_variable(set.variable) || set.name.empty()) throw Error::usage("--set " + printable(text) + " is not VARIABLE=NAME", "such as --set STRIPE_KEY=stripe; NAME is what apikey store was given, @ENVIRONMENT the application's own key");
+  if (set.name == "@") set.name += default_environment;
+  return set;
+}
+
+bool ChildEnvironment::has(const std::string& variable) const { return std::find(names_.begin(), names_.end(), variable) != names_.end(); }
+
+void ChildEnvironment::add(const std::string& variable, const SecretBytes& value) {
+  if (has(variable)) throw Error::usage("--set names " + variable + " twice");
+  SecretBytes text(variable.size() + 1 + value.size() + 1);  // with a NUL of its own
+  auto at = std::copy(variable.begin(), variable.end(), text.reveal_mutable().begin());
+  *at++ = '=';
+  std::copy(value.reveal().begin(), value.reveal().end(), at);
+  secrets_.push_back(std::move(text));
+  names_.push_back(variable);
+}
+
+void ChildEnvironment::inherit(bool only, const std::string& pin_source) {
+  for (char** each = environ; *each != nullptr; ++each) {
+    const auto name = name_of(*each);
+    const bool ours = name.starts_with("KMTOOL_") || pin_source == "env:" + std::string(name) || has(std::string(name));
+    if (ours || (only && std::find(harmless.begin(), harmless.end(), name) == harmless.end())) continue;
+    inherited_.push_back(*each);
+  }
+}
+
+std::vector<char*> ChildEnvironment::block() const {
+  auto all = inherited_;
+  for (const auto& secret : secrets_) all.push_back(const_cast<char*>(secret.reveal_c_str()));  // execve's prototype is older than const
+  all.push_back(nullptr);
+  return all;
+}
+
+ChildEnvironment prepare(op::Context& context, const ExecRequest& request) {
+  ChildEnvironment environment;
+  Json handed = Json::array();
+  for (const auto& set : request.set) {
+    const auto record = find_stored(context, request.app, set.name);
+    environment.add(set.variable, unseal(context, record));
+    handed.push_back({{"variable", set.variable}, {"name", set.name}});
+  }
+  environment.inherit(request.only, context.options.pin_source);
+  context.note("apikey exec", request.app, {{"set", handed}, {"program", request.command.front().substr(0, 500)}}, {});
+  return environment;
+}
+
+std::string program_path(const std::string& word) {
+  if (word.find('/') != std::string::npos) {
+    if (is_executable(word)) return word;
+    throw Error::missing("there is no program " + printable(word));
+  }
+  const char* path = std::getenv("PATH");
+  for (const auto& folder : split(path == nullptr ? "/usr/local/bin:/usr/bin:/bin" : path, ':')) {
+    const auto candidate = (folder.empty() ? "." : folder) + "/" + word;
+    if (is_executable(candidate)) return candidate;
+  }
+  throw Error::missing("there is no program " + printable(word) + " in PATH");
+}
+
+void become(const ChildEnvironment& environment, const std::vector<std::string>& command, mode_t file_mask) {
+  const auto program = program_path(command.front());
+  std::vector<char*> words;
+  for (const auto& word : command) words.push_back(const_cast<char*>(word.c_str()));  // as above
+  words.push_back(nullptr);
+  const auto block = environment.block();
+  umask(file_mask);
+  std::signal(SIGPIPE, SIG_DFL);
+  execve(program.c_str(), words.data(), block.data());
+  const int why = errno;
+  umask(077);
+  std::signal(SIGPIPE, SIG_IGN);
+  if (why == ENOEXEC) throw Error::usage(program + " is neither a program nor a script with #!", "kmtool starts no shell: name the interpreter, such as -- sh " + command.front());
+  throw Error::from_errno("start", program, why);
+}
+
+}  // namespace kmtool::apikey
