@@ -1,4 +1,5 @@
 #include "audit.hpp"
+#include "kmtool/apikey/findings.hpp"
 #include "kmtool/audit/keys.hpp"
 #include "kmtool/core/text.hpp"
 #include "kmtool/pkcs11/uri.hpp"
@@ -114,7 +115,12 @@ int run(Globals& globals, const KeysOptions& o) {
   }
   auto options = options_of(globals);
   options.many_objects = true;
-  return op::recorded(options, op::Need::token, "audit keys", "", [&](op::Context& context) { return print(globals, o, audit::audit_keys(context, o.probe), format); });
+  return op::recorded(options, op::Need::token, "audit keys", "", [&](op::Context& context) {
+    auto report = audit::audit_keys(context, o.probe);
+    for (auto& finding : apikey::findings(context)) report.findings.push_back(std::move(finding));
+    policy::sort_findings(report.findings);
+    return print(globals, o, report, format);
+  });
 }
 
 }  // namespace

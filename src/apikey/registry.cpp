@@ -239,15 +239,4 @@ Published publish(op::Context& context, const PublishRequest& request) {
   return result;
 }
 
-std::vector<ApiKeyFinding> findings(op::Context& context) {
-  std::vector<ApiKeyFinding> found;
-  for (const auto& record : api_keys(context)) {
-    if (!record.alive(context.now())) continue;
-    const auto& entry = record.entry;
-    const policy::ApiKeyFacts facts{entry.id, entry.app, entry.environment, entry.restrictions.network(), entry.restrictions.unrestricted, entry.created, entry.expires};
-    for (auto& violation : policy::judge_api_key(context.home.policy, facts)) found.push_back({record, std::move(violation)});
-  }
-  return found;
-}
-
 }  // namespace kmtool::apikey

@@ -78,6 +78,11 @@ const std::vector<Check> of_keys{
     {"G-WHERE", "certificate-unreadable", medium, "the certificate cannot be read", "damaged, or no X.509 certificate", "{delete}", "", ""},
 };
 
+const std::vector<Check> of_api_keys{
+    {"A-RESTRICT", "api-key-unrestricted", medium, "an API key can be used from every address", "whoever finds it uses it from anywhere; a referrer or an app is only what the client says of itself", "kmtool apikey revoke {id} --reason TEXT, then kmtool apikey create --ip CIDR", "", ""},
+    {"A-RESTRICT", "api-key-long-lived", medium, "an API key lives longer than policy allows", "a key that leaked unnoticed works until it ends", "kmtool apikey rotate {id} --expires 90d", "", ""},
+};
+
 const std::vector<Check> of_attacks{
     {"G-SEALED", "wrap-decrypt", critical, "one key wraps and decrypts", "what it wraps it also decrypts: every key that may leave can be read in the clear", replace, "kmtool rotate {key}", "A1"},
     {"G-SEALED", "wrap-decrypt-copies", high, "one key wraps, and another with its id or label decrypts", "where both hold one value, what the one wraps the other decrypts", "keep one: {delete}", "", "A1"},
@@ -99,6 +104,7 @@ const std::vector<Check>& checks() {
     std::vector<Check> out = of_tokens;
     out.insert(out.end(), of_keys.begin(), of_keys.end());
     out.insert(out.end(), of_attacks.begin(), of_attacks.end());
+    out.insert(out.end(), of_api_keys.begin(), of_api_keys.end());
     return out;
   }();
   return all;

@@ -65,6 +65,8 @@ class Keys(harness.Case):
         self.refused(77, "apikey", "create", "--app", "open", says=("every address", "--unrestricted"))
         self.refused(77, "apikey", "create", "--app", "open", "--referrer", "example.com", says="every address")
         self.ok("apikey", "create", "--app", "open", "--unrestricted")
+        found = {f["object"]["label"]: f for f in self.ok_json("audit", "keys")["findings"] if f["rule"].startswith("A-RESTRICT")}
+        self.assertEqual([f["severity"] for f in found.values() if "open" in f["evidence"]], ["low"], found)
         first = self.create("unique")
         second = self.kmtool("apikey", "create", "--app", "unique", "--ip", "10.0.0.1", "--json")
         self.assertEqual(second.code, 77)

@@ -76,11 +76,4 @@ struct Published {
 /// anything else there is left alone (73). Keys that ended more than 90 days ago are left out: nothing revives them.
 Published publish(op::Context& context, const PublishRequest& request);
 
-/// What audit says of API keys.
-struct ApiKeyFinding {
-  ApiKeyRecord record;
-  policy::Violation violation;
-};
-std::vector<ApiKeyFinding> findings(op::Context& context);
-
 }  // namespace kmtool::apikey
