@@ -38,8 +38,16 @@ std::vector<op::BundleRecord> chosen(const op::Context& context, const std::stri
   return bundles;
 }
 
+/// KEKs by name, public keys by the beginning of their fingerprint.
+std::string recipients_of(const op::BundleRecord& bundle) {
+  auto names = bundle.keks;
+  for (const auto& fingerprint : bundle.public_keys) names.push_back("public key " + fingerprint.substr(0, 16));
+  return join(names, ", ");
+}
+
 Json json_of(const op::BundleRecord& bundle) {
   Json json{{"id", bundle.id}, {"path", bundle.path}, {"kek", join(bundle.keks, ",")}, {"keks", bundle.keks}, {"kind", bundle.kind}};
+  json["public_keys"] = bundle.public_keys;
   json["records"] = bundle.records;
   json["created"] = rfc3339(bundle.created);
   json["verified"] = bundle.verified ? Json(rfc3339(*bundle.verified)) : Json(nullptr);
@@ -60,7 +68,7 @@ void print(Globals& globals, const std::vector<op::BundleRecord>& bundles) {
   if (bundles.empty()) return note(globals, "no bundles");
   Table table({{"BUNDLE"}, {"KEK"}, {"KEYS", true}, {"CREATED"}, {"VERIFIED"}, {"HOST"}});
   for (const auto& bundle : bundles) {
-    table.row({bundle.path, join(bundle.keks, ", "), std::to_string(bundle.records), day(bundle.created), day(bundle.verified), bundle.host});
+    table.row({bundle.path, recipients_of(bundle), std::to_string(bundle.records), day(bundle.created), day(bundle.verified), bundle.host});
   }
   globals.out.table(table);
 }
@@ -75,7 +83,7 @@ int print(Globals& globals, const std::vector<transfer::BundleCheck>& checks) {
     one["verdict"] = word_for(check.verdict);
     one["why"] = check.why;
     json["bundles"].push_back(std::move(one));
-    table.row({word_for(check.verdict), check.bundle.path, join(check.bundle.keks, ", "), std::to_string(check.bundle.records), check.why});
+    table.row({word_for(check.verdict), check.bundle.path, recipients_of(check.bundle), std::to_string(check.bundle.records), check.why});
   }
   if (json_wanted(globals)) {
     globals.out.json(json);

@@ -141,14 +141,20 @@ void note(const Globals& globals, const std::string& text) {
   to_stderr("note: " + printable(text) + "\n");
 }
 
-bool confirm(const Globals& globals, const std::string& question) {
-  if (globals.yes) return true;
+std::optional<std::string> ask(const Globals& globals, const std::string& question) {
   const Fd terminal(globals.no_input ? -1 : open("/dev/tty", O_RDWR | O_CLOEXEC | O_NOCTTY));
-  if (!terminal) throw Error::refused("confirm", "this needs a yes, and nobody can be asked", "say --yes");
+  if (!terminal) return std::nullopt;
   clear_progress();
-  write_all(terminal.get(), view(printable(question) + " [y/N] "), "/dev/tty");
+  write_all(terminal.get(), view(printable(question)), "/dev/tty");
   std::string answer;
   for (char c = 0; ::read(terminal.get(), &c, 1) == 1 && c != '\n';) answer += c;
+  return answer;
+}
+
+bool confirm(const Globals& globals, const std::string& question) {
+  if (globals.yes) return true;
+  const auto answer = ask(globals, question + " [y/N] ");
+  if (!answer) throw Error::refused("confirm", "this needs a yes, and nobody can be asked", "say --yes");
   return answer == "y" || answer == "Y" || answer == "yes" || answer == "YES";
 }
 

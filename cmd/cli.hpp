@@ -1,6 +1,7 @@
 #pragma once
 #include <CLI/CLI.hpp>
 #include <functional>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -65,6 +66,9 @@ void note(const Globals& globals, const std::string& text);
 /// Asks on the terminal; true for yes. --yes answers yes; --no-input or no terminal: refused (77) naming --yes.
 bool confirm(const Globals& globals, const std::string& question);
 
+/// Asks for a line on the terminal; nullopt with --no-input or where there is none.
+std::optional<std::string> ask(const Globals& globals, const std::string& question);
+
 // One file each. The callback of the subcommand sets `action`.
 void add_init(CLI::App& app, Globals& globals, Action& action);
 void add_doctor(CLI::App& app, Globals& globals, Action& action);
@@ -95,6 +99,8 @@ void add_mac(CLI::App& app, Globals& globals, Action& action);
 void add_random(CLI::App& app, Globals& globals, Action& action);
 void add_csr(CLI::App& app, Globals& globals, Action& action);
 void add_cert(CLI::App& app, Globals& globals, Action& action);
+void add_export_kek(CLI::App& app, Globals& globals, Action& action);
+void add_import_kek(CLI::App& app, Globals& globals, Action& action);
 /// Last of all: it reads the tree of the others. Options and arguments are completed by their type_name(): FILE, DIR or PEM
 /// (files), KEY or KEK (names of keys), a set of choices (CLI::IsMember); positional ones by their own name too.
 void add_completion(CLI::App& app, Globals& globals, Action& action);

@@ -1,5 +1,6 @@
 #include "common.hpp"
 #include "gen_spec.hpp"
+#include "kek.hpp"
 
 namespace kmtool::cmd {
 
@@ -8,6 +9,7 @@ namespace {
 struct GenOptions {
   std::string spec, name, role, type, backup, cryptoperiod, owner, application, activate_at;
   std::vector<std::string> keks;
+  op::KekDestinations to;
   bool exportable = false;
   int count = 1;
 };
@@ -29,7 +31,16 @@ keys::GenRequest request_of(const GenOptions& o) {
   request.exportable = o.exportable;
   if (!o.backup.empty()) request.backup = o.backup;
   request.keks = o.keks;
-  if (o.backup.empty() != o.keks.empty()) throw Error::usage("--backup FILE and --kek KEK go together");
+  request.to = o.to;
+  const bool public_keys = !o.to.public_keys.empty() || !o.to.fingerprints.empty() || !o.to.algorithm.empty();
+  if (public_keys && request.role != Role::kek) {
+    throw Error::usage("only a kek goes to a public key", "back a " + o.role + " key up under a kek: --backup FILE --kek KEK");
+  }
+  const bool to_somebody = !o.keks.empty() || public_keys;
+  if (o.backup.empty() == to_somebody) {
+    throw Error::usage(request.role == Role::kek ? "--backup FILE goes with --kek PARENT, or with --to-public-key PEM --fingerprint HEX"
+                                                 : "--backup FILE and --kek KEK go together");
+  }
   if (o.exportable && request.backup) throw Error::usage("--exportable and --backup exclude each other", "a key backed up at birth need not be exportable");
   if (!o.cryptoperiod.empty()) request.cryptoperiod = parse_period(o.cryptoperiod, "--cryptoperiod");
   request.owner = o.owner;
@@ -53,7 +64,8 @@ int run(Globals& globals, const GenOptions& o) {
   if (!o.spec.empty()) return gen_from_spec(globals, o.spec);
   if (o.name.empty()) throw Error::usage("which key?", "kmtool gen NAME --role ROLE, or --spec FILE");
   if (o.role.empty()) throw Error::usage("what is the key for?", "--role is one of kek, data, mac, sign, transport");
-  const auto request = request_of(o);
+  auto request = request_of(o);
+  ask_fingerprints(globals, request.to);
   const auto options = options_of(globals);
   return op::recorded(options, op::Need::mutation, "gen", request.name, [&](op::Context& context) {
     const auto lay_there = request.backup ? op::catalogued_at(context, std::filesystem::absolute(*request.backup)) : "";
@@ -62,10 +74,12 @@ int run(Globals& globals, const GenOptions& o) {
     if (json_wanted(globals)) {
       Json json{{"keys", keys_json(context, made.keys)}};
       if (made.bundle) json["backup"] = {{"bundle", made.bundle->id}, {"out", made.bundle->path}, {"records", made.bundle->records}, {"kept", kept.empty() ? Json(nullptr) : Json(kept)}};
+      if (made.bundle && !made.recipients.empty()) json["backup"]["recipients"] = recipients_json(made.recipients);
       globals.out.json(json);
     } else {
       print_keys(globals, context, made.keys);
-      if (made.bundle) globals.out.line("backup   " + made.bundle->path);
+      if (made.bundle) globals.out.line("backup     " + made.bundle->path);
+      print_recipients(globals, made.recipients);
       if (!kept.empty()) note(globals, "the bundle that lay there is kept as " + kept + ": it holds a key that no other bundle has");
     }
     say_dry_run(globals);
@@ -85,6 +99,7 @@ void add_gen(CLI::App& app, Globals& globals, Action& action) {
   sub->add_flag("--exportable", o->exportable, "the key may leave the token, wrapped under a KEK");
   sub->add_option("--backup", o->backup, "back the key up at birth into this bundle; it can never leave the token again")->type_name("FILE");
   repeatable(sub->add_option("--kek", o->keks, "the KEK of the backup; may be repeated")->type_name("KEK"));
+  add_public_destinations(sub, o->to);
   sub->add_option("--cryptoperiod", o->cryptoperiod, "originator usage period, e.g. 90d (the policy's)")->type_name("DURATION");
   sub->add_option("--owner", o->owner, "who answers for the key")->type_name("TEXT");
   sub->add_option("--application", o->application, "what uses the key")->type_name("TEXT");

@@ -18,11 +18,12 @@ Json record_json(const bundle::Record& record) {
 void print_header(Globals& globals, const bundle::Summary& summary) {
   const auto& header = summary.header;
   Table table({{"FIELD"}, {"VALUE"}});
-  table.row({"bundle", header.id});
+  table.row({"bundle", header.id + (header.of_kek() ? ", holds a kek" : "")});
   table.row({"created", rfc3339(header.created) + " by " + header.creator});
   table.row({"token", header.token.label + " (serial " + header.token.serial + "), " + (header.token.hardware ? "hardware" : "software")});
   for (const auto& recipient : header.recipients) {
-    table.row({"kek", recipient.kek + ", " + std::string(to_text(recipient.type)) + ", " + std::string(to_text(recipient.algorithm)) + " (" + recipient.mechanism + ")"});
+    table.row({recipient.is_public() ? "public key" : "kek", (recipient.is_public() ? recipient.public_key : recipient.kek) + ", " + std::string(to_text(recipient.type)) + ", " +
+                                                                 std::string(recipient.algorithm_text()) + " (" + recipient.mechanism + ")"});
   }
   for (const auto& waiver : header.waivers) table.row({"waiver", waiver.rule + ": " + waiver.reason});
   table.row({"signer", summary.signature.key});
@@ -39,11 +40,14 @@ int run(Globals& globals, const std::string& file) {
   note(globals, "nothing here is verified; kmtool verify does that");
   if (json_wanted(globals)) {
     const auto& header = summary.header;
-    Json json{{"verified", false}, {"bundle", header.id}, {"created", rfc3339(header.created)}, {"creator", header.creator},
+    Json json{{"verified", false}, {"bundle", header.id}, {"kind", header.kind}, {"created", rfc3339(header.created)}, {"creator", header.creator},
               {"token", {{"label", header.token.label}, {"serial", header.token.serial}, {"hardware", header.token.hardware}}},
               {"recipients", Json::array()}, {"waivers", Json::array()}, {"signer", summary.signature.key}, {"keys", Json::array()}};
     for (const auto& recipient : header.recipients) {
-      json["recipients"].push_back({{"kek", recipient.kek}, {"id", hex(recipient.id)}, {"type", to_text(recipient.type)}, {"algorithm", to_text(recipient.algorithm)}});
+      Json one = recipient.is_public() ? Json{{"public_key", recipient.public_key}} : Json{{"kek", recipient.kek}, {"id", hex(recipient.id)}};
+      one["type"] = to_text(recipient.type);
+      one["algorithm"] = recipient.algorithm_text();
+      json["recipients"].push_back(std::move(one));
     }
     for (const auto& waiver : header.waivers) json["waivers"].push_back({{"rule", waiver.rule}, {"reason", waiver.reason}});
     for (const auto& record : records) json["keys"].push_back(record_json(record));

@@ -178,6 +178,7 @@ void add_commands(CLI::App& app, Globals& globals, Action& action) {
       {"Running", {add_rotate, add_monitor}},
       {"Using keys", {add_encrypt, add_decrypt, add_sign, add_verify_signature, add_mac, add_random, add_csr, add_cert}},
       {"Bundles", {add_wrap, add_verify, add_inspect, add_unwrap, add_bundles}},
+      {"KEKs between tokens", {add_export_kek, add_import_kek}},
       {"Audit", {add_audit}},
       {"API keys", {add_apikey}},
       {"Ceremonies", {add_ceremony}},

@@ -4,7 +4,7 @@
 
 #include <memory>
 
-#include "common.hpp"
+#include "kek.hpp"
 #include "kmtool/core/text.hpp"
 #include "kmtool/domain/name.hpp"
 
@@ -100,6 +100,7 @@ void read_options(RotateOptions& o) {
 
 int run(Globals& globals, RotateOptions& o) {
   read_options(o);
+  ask_fingerprints(globals, o.request.to);
   auto options = options_of(globals);
   if (o.no_wait) options.lock_wait = std::chrono::milliseconds(0);
   // The runner is forked here: later, with the module loaded, nothing may be.
@@ -136,6 +137,7 @@ void add_rotate(CLI::App& app, Globals& globals, Action& action) {
   sub->add_option("--within", o->within, "with --due: also what will be due in this time")->type_name("DURATION");
   sub->add_flag("--all", o->request.all, "every key that has an active version");
   sub->add_option("--backup", o->backup, "for a key that was backed up at birth: the new version's bundle")->type_name("FILE");
+  add_public_destinations(sub, o->request.to);
   repeatable(sub->add_option("--rewrap", o->rewrap, "a KEK: re-wrap this bundle; may be repeated")->type_name("FILE"));
   sub->add_flag("--rewrap-all", o->request.rewrap_all, "a KEK: re-wrap every bundle of the catalog that depends on its old versions");
   sub->add_option("--hook", o->request.hook, "a program and its arguments, run after each rotated key (no shell)")->type_name("COMMAND");

@@ -1,7 +1,9 @@
 #include "common.hpp"
 #include "kmtool/core/encoding.hpp"
+#include "kmtool/core/words.hpp"
 #include "kmtool/crypto/public_key.hpp"
 #include "kmtool/keys/adopt.hpp"
+#include "kmtool/transfer/kek.hpp"
 
 namespace kmtool::cmd {
 
@@ -9,7 +11,7 @@ namespace {
 
 struct ShowOptions {
   std::string key;
-  bool uri = false, pem = false;
+  bool uri = false, pem = false, request = false;
 };
 
 void print_details(Globals& globals, const op::Context& context, const op::VersionRecord& version) {
@@ -33,13 +35,32 @@ void print_details(Globals& globals, const op::Context& context, const op::Versi
   table.row({"id", hex(version.id)});
   if (key && !key->owner.empty()) table.row({"owner", key->owner});
   if (key && !key->application.empty()) table.row({"application", key->application});
-  if (version.public_spki) table.row({"public key", "sha256 " + crypto::PublicKey::from_spki(*version.public_spki).fingerprint()});
+  if (version.public_spki) {
+    const auto fingerprint = crypto::PublicKey::from_spki(*version.public_spki).fingerprint();
+    table.row({"public key", "sha256 " + fingerprint});
+    if (version.role == Role::transport) table.row({"in words", words_of(from_hex(fingerprint).value())});
+  }
   for (const auto& waiver : version.waivers) table.row({"waiver", waiver.rule + ": " + waiver.reason});
   table.row({"uri", keys::uri_of(context, version)});
   globals.out.table(table, false);
 }
 
+/// The one form that needs the token: the site's signature.
+int show_request(Globals& globals, const ShowOptions& o) {
+  return op::recorded(options_of(globals), op::Need::mutation, "show --request", o.key, [&](op::Context& context) {
+    const auto text = transfer::make_request(context, o.key);
+    if (json_wanted(globals)) {
+      globals.out.json(Json{{"key", context.resolve(o.key).label()}, {"request", text}});
+    } else {
+      globals.out.raw(view(text));
+    }
+    say_dry_run(globals);
+    return 0;
+  });
+}
+
 int run(Globals& globals, const ShowOptions& o) {
+  if (o.request) return show_request(globals, o);
   const auto context = op::Context::open(options_of(globals), op::Need::reader);
   const auto version = context.resolve(o.key);
   if (o.uri) {
@@ -75,7 +96,10 @@ void add_show(CLI::App& app, Globals& globals, Action& action) {
   auto o = std::make_shared<ShowOptions>();
   sub->add_option("key", o->key, "NAME (the active version) or NAME@VERSION")->required()->type_name("KEY");
   auto* uri = sub->add_flag("--uri", o->uri, "only its PKCS#11 URI (RFC 7512), for applications");
-  sub->add_flag("--public", o->pem, "only its public key, PEM")->excludes(uri);
+  auto* pem = sub->add_flag("--public", o->pem, "only its public key, PEM")->excludes(uri);
+  sub->add_flag("--request", o->request, "of a transport key: a signed request, from which another site exports a KEK to it (needs the token)")
+      ->excludes(uri)
+      ->excludes(pem);
   sub->callback([&globals, &action, o] { action = [&globals, o] { return run(globals, *o); }; });
 }
 

@@ -41,6 +41,8 @@ void print_profile(Globals& globals, const op::Context& context, const pkcs11::T
   table.row({"AES-KW (RFC 3394)", mechanism(profile.kw_mechanism)});
   table.row({"AES-KWP (RFC 5649)", mechanism(profile.kwp_mechanism) + (profile.kwp_note.empty() ? "" : "; " + profile.kwp_note)});
   table.row({"RSA-OAEP hashes", profile.oaep_hashes.empty() ? "none" : join(profile.oaep_hashes, ", ")});
+  table.row({"wraps to public keys by", profile.transports_out.empty() ? "nothing that kmtool knows" : join(profile.transports_out, ", ")});
+  table.row({"transport keys open", profile.transports_in.empty() ? "nothing that kmtool knows" : join(profile.transports_in, ", ")});
   for (const auto& [type, verdict] : profile.wraps) table.row({"wraps " + type, verdict});
   table.row({"generates", join(profile.generates, ", ")});
   table.row({"EXTRACTABLE=false stops wrapping", profile.extractable_enforced ? "yes" : "NO: only kmtool's own check refuses"});

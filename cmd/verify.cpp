@@ -1,5 +1,8 @@
 #include <unistd.h>
 
+#include <algorithm>
+#include <set>
+
 #include "common.hpp"
 #include "kmtool/core/encoding.hpp"
 #include "kmtool/transfer/transfer.hpp"
@@ -27,12 +30,13 @@ std::optional<op::Context> open_context(Globals& globals, const VerifyOptions& o
   op::prove_reader(*reader);
   std::error_code ignored;
   if (o.no_token || !std::filesystem::is_regular_file(o.file, ignored)) return reader;  // a pipe is read once, by verify itself
+  std::set<Bytes> sealers;
   LineReader input(o.file, bundle::max_line);
   const auto header = bundle::read_header(input);
-  bool known = false;
-  for (const auto& version : reader->versions()) {
-    for (const auto& recipient : header.recipients) known = known || (version.role == Role::kek && version.id == recipient.id);
-  }
+  for (const auto& recipient : header.recipients) sealers.insert(recipient.id);
+  if (header.of_kek()) bundle::read(input, [&](const bundle::Record& record, std::size_t) { sealers.insert(record.id); });
+  const auto versions = reader->versions();
+  const bool known = std::any_of(versions.begin(), versions.end(), [&](const auto& version) { return version.role == Role::kek && sealers.contains(version.id); });
   const bool askable = !options.pin_source.empty() || !reader->home.config.pin_source.empty() || (!globals.no_input && isatty(STDIN_FILENO) != 0);
   if (!known || !askable) return reader;
   try {
@@ -58,7 +62,10 @@ int run(Globals& globals, const VerifyOptions& o) {
     globals.out.line("structure  ok: " + std::to_string(header.records) + (header.records == 1 ? " record" : " records") + ", bundle " + header.id);
     globals.out.line(result.signer.trusted ? "signature  ok: by " + result.signer.who + " (" + result.summary.signature.key + ")"
                                            : "signature  by someone unknown: it would be that of " + result.signer.who);
-    for (std::size_t i = 0; i < result.seals.size(); ++i) globals.out.line("seal       " + header.recipients[i].kek + ": " + result.seals[i]);
+    for (std::size_t i = 0; i < result.seals.size(); ++i) {
+      const auto by = result.summary.seals[i].recipient;
+      globals.out.line("seal       " + (by == bundle::Seal::own ? std::string("the kek itself") : header.recipients[by].kek) + ": " + result.seals[i]);
+    }
   }
   if (result.signer.trusted) return 0;
   throw Error::no(o.file + " is signed by someone unknown: " + result.signer.who,

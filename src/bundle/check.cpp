@@ -54,32 +54,59 @@ bool role_has(Role role, KeyType type) {
   return std::find(types.begin(), types.end(), type) != types.end();
 }
 
+bool is_sha256_hex(const std::string& text) {
+  const auto digest = from_hex(text);
+  return digest && digest->size() == 32 && hex(*digest) == text;
+}
+
+void check_public_recipient(const Recipient& recipient, const JsonFail& fail) {
+  if (!is_sha256_hex(recipient.public_key)) fail("field \"public_key\": expected a sha-256 in hexadecimal");
+  if (!role_has(Role::transport, recipient.type)) fail(fmt::format("type {} is not one of a transport key", to_text(recipient.type)));
+  if (!fits(recipient.transport, recipient.type)) {
+    fail(fmt::format("algorithm {} does not go with type {}", to_text(recipient.transport), to_text(recipient.type)));
+  }
+}
+
 void check_recipient(const Recipient& recipient, const JsonFail& fail) {
-  if (!is_label(recipient.kek)) fail("field \"kek\": expected a name and a version such as root@1");
-  if (recipient.id.size() != id_size) fail("field \"id\": expected 16 bytes");
-  if (!role_has(Role::kek, recipient.type)) fail(fmt::format("type {} is not one of a kek", to_text(recipient.type)));
+  if (!is_mechanism(recipient.mechanism)) fail("field \"mechanism\": expected a mechanism name");
   if (recipient.strength != strength_of(recipient.type)) {
     fail(fmt::format("strength {} contradicts type {}, which has {} bits", recipient.strength, to_text(recipient.type),
                      strength_of(recipient.type)));
   }
-  if (!is_mechanism(recipient.mechanism)) fail("field \"mechanism\": expected a mechanism name");
+  if (recipient.is_public()) return check_public_recipient(recipient, fail);
+  if (!is_label(recipient.kek)) fail("field \"kek\": expected a name and a version such as root@1");
+  if (recipient.id.size() != id_size) fail("field \"id\": expected 16 bytes");
+  if (!role_has(Role::kek, recipient.type)) fail(fmt::format("type {} is not one of a kek", to_text(recipient.type)));
 }
 
-void check_recipients(const std::vector<Recipient>& recipients, const JsonFail& fail) {
+bool same_recipient(const Recipient& a, const Recipient& b) {
+  if (a.is_public() || b.is_public()) return a.public_key == b.public_key;
+  return a.kek == b.kek || a.id == b.id;
+}
+
+void check_recipients(const Header& header, const JsonFail& fail) {
+  const auto& recipients = header.recipients;
   if (recipients.empty() || recipients.size() > max_recipients) fail("field \"recipients\": expected 1 to 16 entries");
   for (std::size_t i = 0; i < recipients.size(); ++i) {
     check_recipient(recipients[i], [&](const std::string& what) { fail(fmt::format("recipient {}: {}", i, what)); });
+    if (recipients[i].is_public() && !header.of_kek()) fail(fmt::format("recipient {}: only a bundle of kind \"kek\" goes to a public key", i));
     for (std::size_t j = 0; j < i; ++j) {
-      if (recipients[j].kek == recipients[i].kek || recipients[j].id == recipients[i].id) {
-        fail(fmt::format("recipient {}: the same kek as recipient {}", i, j));
-      }
+      if (!same_recipient(recipients[i], recipients[j])) continue;
+      fail(fmt::format("recipient {}: the same {} as recipient {}", i, recipients[i].is_public() ? "public key" : "kek", j));
     }
   }
 }
 
 /// RFC 3394 adds one block; RFC 5649 pads to blocks first. What a pair's encoding measures is known after unwrapping only.
-void check_wrapped(const Record& record, std::size_t number, WrapAlgorithm algorithm, const JsonFail& fail) {
+void check_wrapped(const Record& record, std::size_t number, const Recipient& recipient, const JsonFail& fail) {
   const std::size_t size = record.wrapped[number].size();
+  if (recipient.is_public()) {
+    const auto expected = transported_length(recipient.transport, recipient.type, record.plaintext_length.value_or(0));
+    if (size == expected) return;
+    fail(fmt::format("wrapped value {}: {} bytes, where {} for a key of type {} makes {}", number, size, to_text(recipient.transport),
+                     to_text(recipient.type), expected));
+  }
+  const WrapAlgorithm algorithm = recipient.algorithm;
   if (!record.plaintext_length) {
     if (size < 24 || size % 8 != 0)
       fail(fmt::format("wrapped value {}: {} bytes cannot be {}", number, size, to_text(algorithm)));
@@ -93,10 +120,24 @@ void check_wrapped(const Record& record, std::size_t number, WrapAlgorithm algor
   }
 }
 
-void check_kind(const Record& record, const JsonFail& fail) {
+/// A KEK's AES key wraps, its HMAC key seals; every other role has one wrapped part.
+Part part_of(const Record& record) {
+  if (record.role == Role::kek) return record.type == KeyType::hmac_sha256 ? Part::kek_seal : Part::kek_wrap;
+  return class_of(record.type) == KeyClass::pair ? Part::private_half : Part::value;
+}
+
+void check_role(const Record& record, const Header& header, const JsonFail& fail) {
   const auto type = to_text(record.type);
-  if (record.role == Role::kek) fail("role kek: a bundle of kind \"keys\" holds no keks");
+  if (header.of_kek() && record.role != Role::kek) fail(fmt::format("role {}: a bundle of kind \"kek\" holds a kek alone", to_text(record.role)));
+  if (!header.of_kek() && record.role == Role::kek) fail("role kek: a bundle of kind \"keys\" holds no keks");
+  if (header.of_kek() && record.id.size() != id_size) fail("field \"id\": expected 16 bytes");
+  if (header.of_kek() && record.type == KeyType::hmac_sha256) return;
   if (!role_has(record.role, record.type)) fail(fmt::format("type {} is not one of role {}", type, to_text(record.role)));
+}
+
+void check_kind(const Record& record, const Header& header, const JsonFail& fail) {
+  check_role(record, header, fail);
+  const auto type = to_text(record.type);
   if (record.strength != strength_of(record.type)) {
     fail(fmt::format("strength {} contradicts type {}, which has {} bits", record.strength, type, strength_of(record.type)));
   }
@@ -107,7 +148,7 @@ void check_kind(const Record& record, const JsonFail& fail) {
   if (!pair && record.plaintext_length != value_length(record.type)) {
     fail(fmt::format("field \"plaintext_length\": {} is {} bytes long", type, value_length(record.type)));
   }
-  const Usage expected = usage_of(record.role, record.type, pair ? Part::private_half : Part::value);
+  const Usage expected = usage_of(record.role, record.type, part_of(record));
   if (record.usage != expected) {
     fail(fmt::format("usage {} is not that of role {}: {}", to_text(record.usage), to_text(record.role), to_text(expected)));
   }
@@ -118,11 +159,12 @@ std::uint64_t hash_of(std::string_view text) { return std::hash<std::string_view
 }  // namespace
 
 void check_header(const Header& header, const JsonFail& fail) {
-  if (header.kind != "keys") fail(fmt::format("kind \"{}\" is not a bundle of keys", printable(header.kind.substr(0, 64))));
+  if (header.kind != "keys" && header.kind != "kek") fail(fmt::format("unknown kind \"{}\"", printable(header.kind.substr(0, 64))));
+  if (header.of_kek() && header.records != 2) fail("field \"records\": a kek is 2 records");
   if (!is_uuid(header.id)) fail("field \"id\": expected a uuid");
   if (!is_time(header.created)) fail("field \"created\": out of range");
   if (header.creator.empty() || header.creator.size() > max_text) fail("field \"creator\": expected 1 to 500 bytes");
-  check_recipients(header.recipients, fail);
+  check_recipients(header, fail);
   if (header.records < 1 || header.records > max_records) fail("field \"records\": expected 1 to 10000000");
   for (const auto& waiver : header.waivers) {
     if (!is_rule_id(waiver.rule)) fail("waivers: expected the id of a rule such as G-KEK");
@@ -132,18 +174,29 @@ void check_header(const Header& header, const JsonFail& fail) {
   }
 }
 
-void check_record(const Record& record, const std::vector<WrapAlgorithm>& algorithms, const JsonFail& fail) {
+void check_record(const Record& record, const Header& header, const JsonFail& fail) {
   if (!is_name(record.name)) fail("field \"name\": not a key name");
   if (record.version < 1 || record.version > last_version) fail("field \"version\": expected 1 to 999999");
   // Keys that kmtool made have 16 octets; adopted ones what their maker gave them.
   if (record.id.empty() || record.id.size() > longest_id) fail("field \"id\": expected 1 to 64 bytes");
-  check_kind(record, fail);
+  check_kind(record, header, fail);
   if (!is_time(record.created)) fail("field \"created\": out of range");
   if (record.expires && !is_time(*record.expires)) fail("field \"expires\": out of range");
-  if (record.wrapped.size() != algorithms.size()) {
-    fail(fmt::format("field \"wrapped\": {} values for {} recipients", record.wrapped.size(), algorithms.size()));
+  const auto& recipients = header.recipients;
+  if (record.wrapped.size() != recipients.size()) {
+    fail(fmt::format("field \"wrapped\": {} values for {} recipients", record.wrapped.size(), recipients.size()));
   }
-  for (std::size_t i = 0; i < algorithms.size(); ++i) check_wrapped(record, i, algorithms[i], fail);
+  for (std::size_t i = 0; i < recipients.size(); ++i) check_wrapped(record, i, recipients[i], fail);
+}
+
+void check_second(const Record& first, const Record& second, const JsonFail& fail) {
+  if (part_of(first) != Part::kek_wrap || part_of(second) != Part::kek_seal) fail("a kek is an aes key and, after it, an hmac-sha256 key");
+  if (first.name != second.name || first.version != second.version || first.id != second.id) {
+    fail("the two keys of a kek carry one name, version and id");
+  }
+  if (first.state != second.state || first.created != second.created || first.expires != second.expires) {
+    fail("the two keys of a kek have one state, creation and expiry");
+  }
 }
 
 void check_public(const Record& record, const JsonFail& fail) {
@@ -159,24 +212,33 @@ void check_public(const Record& record, const JsonFail& fail) {
   if (!problem.empty()) fail("field \"public\": " + problem);
 }
 
-void check_seals(const std::vector<Seal>& seals, std::size_t recipients, const JsonFail& fail) {
-  if (seals.size() != recipients) fail(fmt::format("{} seals for {} recipients", seals.size(), recipients));
+std::vector<std::size_t> sealers_of(const Header& header) {
+  std::vector<std::size_t> out;
+  for (std::size_t i = 0; i < header.recipients.size(); ++i) {
+    if (!header.recipients[i].is_public()) out.push_back(i);
+  }
+  if (header.of_kek()) out.push_back(Seal::own);
+  return out;
+}
+
+void check_seals(const std::vector<Seal>& seals, const Header& header, const JsonFail& fail) {
+  const auto sealers = sealers_of(header);
+  if (seals.size() != sealers.size()) {
+    fail(fmt::format("{} seals for {} {}", seals.size(), sealers.size(), header.of_kek() ? "keks: the parents and the one in the bundle" : "recipients"));
+  }
   for (std::size_t i = 0; i < seals.size(); ++i) {
-    if (seals[i].recipient != i) fail(fmt::format("seal {}: expected that of recipient {}", i, i));
+    if (seals[i].recipient != sealers[i]) {
+      fail(fmt::format("seal {}: expected that of {}", i, sealers[i] == Seal::own ? "the kek itself" : fmt::format("recipient {}", sealers[i])));
+    }
     if (seals[i].value.size() != 32) fail(fmt::format("seal {}: expected 32 bytes", i));
+    // RFC 3394 and RFC 5649 both make 40 octets of the HMAC key's 32.
+    if (seals[i].pair.size() != (seals[i].recipient == Seal::own ? 40 : 0)) fail(fmt::format("seal {}: field \"pair\": expected 40 bytes", i));
   }
 }
 
 void check_signature(const Signature& signature, const JsonFail& fail) {
-  const auto digest = from_hex(signature.key);
-  if (!digest || digest->size() != 32 || hex(*digest) != signature.key) fail("field \"key\": expected a sha-256 in hexadecimal");
+  if (!is_sha256_hex(signature.key)) fail("field \"key\": expected a sha-256 in hexadecimal");
   if (!crypto::ecdsa_der_to_raw(signature.value, 32)) fail("field \"value\": not an ecdsa signature of p-256 in der");
-}
-
-std::vector<WrapAlgorithm> algorithms_of(const Header& header) {
-  std::vector<WrapAlgorithm> algorithms;
-  for (const auto& recipient : header.recipients) algorithms.push_back(recipient.algorithm);
-  return algorithms;
 }
 
 void remember(Seen& seen, const Record& record, std::size_t line) {

@@ -1,5 +1,6 @@
 #include <fmt/format.h>
 
+#include "bundle/parse.hpp"
 #include "kmtool/bundle/bundle.hpp"
 #include "kmtool/core/encoding.hpp"
 #include "kmtool/core/json.hpp"
@@ -14,22 +15,16 @@ std::string text_of(const std::string& text) { return is_utf8(text) ? text : pri
 
 Json json_of(const Recipient& recipient) {
   Json json;
-  json["kek"] = recipient.kek;
-  json["id"] = hex(recipient.id);
+  if (recipient.is_public()) {
+    json["public_key"] = recipient.public_key;
+  } else {
+    json["kek"] = recipient.kek;
+    json["id"] = hex(recipient.id);
+  }
   json["type"] = to_text(recipient.type);
   json["strength"] = recipient.strength;
-  json["algorithm"] = to_text(recipient.algorithm);
+  json["algorithm"] = recipient.algorithm_text();
   json["mechanism"] = recipient.mechanism;
-  return json;
-}
-
-Json json_of(const TokenNote& token) {
-  Json json;
-  json["label"] = text_of(token.label);
-  json["serial"] = text_of(token.serial);
-  json["manufacturer"] = text_of(token.manufacturer);
-  json["model"] = text_of(token.model);
-  json["hardware"] = token.hardware;
   return json;
 }
 
@@ -56,6 +51,16 @@ std::string quoted(const std::string& plain) { return '"' + plain + '"'; }
 
 }  // namespace
 
+Json token_json(const TokenNote& token) {
+  Json json;
+  json["label"] = text_of(token.label);
+  json["serial"] = text_of(token.serial);
+  json["manufacturer"] = text_of(token.manufacturer);
+  json["model"] = text_of(token.model);
+  json["hardware"] = token.hardware;
+  return json;
+}
+
 std::string dump(const Header& header) {
   Json json;
   json["kmbundle"] = 1;
@@ -63,7 +68,7 @@ std::string dump(const Header& header) {
   json["id"] = header.id;
   json["created"] = rfc3339(header.created);
   json["creator"] = header.creator;
-  json["token"] = json_of(header.token);
+  json["token"] = token_json(header.token);
   json["recipients"] = Json::array();
   for (const auto& recipient : header.recipients) json["recipients"].push_back(json_of(recipient));
   json["records"] = header.records;
@@ -102,9 +107,10 @@ std::string dump(const std::vector<Seal>& seals) {
   Json list = Json::array();
   for (const auto& seal : seals) {
     Json json;
-    json["recipient"] = seal.recipient;
+    json["recipient"] = seal.recipient == Seal::own ? Json(nullptr) : Json(seal.recipient);
     json["algorithm"] = "HMAC-SHA-256";
     json["value"] = base64(seal.value);
+    if (seal.recipient == Seal::own) json["pair"] = {{"algorithm", to_text(seal.pair_algorithm)}, {"value", base64(seal.pair)}};
     list.push_back(json);
   }
   Json line;

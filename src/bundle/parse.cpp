@@ -58,26 +58,25 @@ KeyType type_of(JsonReader& reader) {
   return known(key_type_from(text), "type", text, reader);
 }
 
-TokenNote token_of(const Json& json, const JsonFail& fail) {
-  JsonReader reader(json, fail, "token");
-  TokenNote token{.label = reader.text("label"),
-                  .serial = reader.text("serial"),
-                  .manufacturer = reader.text("manufacturer"),
-                  .model = reader.text("model"),
-                  .hardware = reader.boolean("hardware")};
-  reader.finish();
-  return token;
-}
-
 Recipient recipient_of(const Json& json, std::size_t number, const JsonFail& fail) {
   JsonReader reader(json, fail, fmt::format("recipient {}", number));
   Recipient recipient;
-  recipient.kek = reader.text("kek");
-  recipient.id = reader.hex("id");
+  const bool is_public = reader.has("public_key");
+  if (is_public) {
+    recipient.public_key = reader.text("public_key");
+    if (recipient.public_key.empty()) reader.fail("field \"public_key\": expected a sha-256 in hexadecimal");
+  } else {
+    recipient.kek = reader.text("kek");
+    recipient.id = reader.hex("id");
+  }
   recipient.type = type_of(reader);
   recipient.strength = static_cast<int>(reader.integer("strength", 0, int_max));
   const std::string algorithm = reader.text("algorithm");
-  recipient.algorithm = known(wrap_algorithm_from(algorithm), "algorithm", algorithm, reader);
+  if (is_public) {
+    recipient.transport = known(transport_from(algorithm), "algorithm", algorithm, reader);
+  } else {
+    recipient.algorithm = known(wrap_algorithm_from(algorithm), "algorithm", algorithm, reader);
+  }
   recipient.mechanism = reader.text("mechanism");
   reader.finish();
   return recipient;
@@ -139,6 +138,17 @@ void read_key(const Json& json, Record& record, const JsonFail& fail) {
 
 }  // namespace
 
+TokenNote parse_token(const Json& json, const JsonFail& fail) {
+  JsonReader reader(json, fail, "token");
+  TokenNote token{.label = reader.text("label"),
+                  .serial = reader.text("serial"),
+                  .manufacturer = reader.text("manufacturer"),
+                  .model = reader.text("model"),
+                  .hardware = reader.boolean("hardware")};
+  reader.finish();
+  return token;
+}
+
 Header parse_header(std::string_view line, const JsonFail& fail) {
   const Json json = parse_line(line, "kmbundle", fail);
   JsonReader reader(json, fail);
@@ -146,12 +156,11 @@ Header parse_header(std::string_view line, const JsonFail& fail) {
   if (version != 1) reader.fail(fmt::format("version {} of the format is unknown: this kmtool reads version 1", version));
   Header header;
   header.kind = reader.text("kind");
-  if (header.kind == "kek") reader.fail("kind \"kek\" is read by import-kek");
-  if (header.kind != "keys") reader.fail(fmt::format("unknown kind \"{}\"", shown(header.kind)));
+  if (header.kind != "keys" && header.kind != "kek") reader.fail(fmt::format("unknown kind \"{}\"", shown(header.kind)));
   header.id = reader.text("id");
   header.created = time_of(reader.text("created"), "created", reader);
   header.creator = reader.text("creator");
-  header.token = token_of(reader.object("token"), fail);
+  header.token = parse_token(reader.object("token"), fail);
   for (const Json& recipient : reader.array("recipients")) {
     header.recipients.push_back(recipient_of(recipient, header.recipients.size(), fail));
   }
@@ -167,7 +176,7 @@ Header parse_header(std::string_view line, const JsonFail& fail) {
   return header;
 }
 
-Record parse_record(std::string_view line, const std::vector<WrapAlgorithm>& algorithms, const JsonFail& fail) {
+Record parse_record(std::string_view line, const Header& header, const JsonFail& fail) {
   const Json json = parse_line(line, "key", fail);
   JsonReader reader(json, fail);
   Record record;
@@ -178,29 +187,43 @@ Record parse_record(std::string_view line, const std::vector<WrapAlgorithm>& alg
     record.wrapped.push_back(*std::move(value));
   }
   reader.finish();
-  check_record(record, algorithms, fail);
+  check_record(record, header, fail);
   require_spelling(line, dump(record), fail);
   check_public(record, fail);
   return record;
 }
 
-std::vector<Seal> parse_seals(std::string_view line, std::size_t recipients, const JsonFail& fail) {
+namespace {
+
+void read_pair(const Json& json, Seal& seal, const JsonFail& fail) {
+  JsonReader reader(json, fail, "pair");
+  const std::string algorithm = reader.text("algorithm");
+  seal.pair_algorithm = known(wrap_algorithm_from(algorithm), "algorithm", algorithm, reader);
+  seal.pair = reader.base64("value");
+  reader.finish();
+}
+
+}  // namespace
+
+std::vector<Seal> parse_seals(std::string_view line, const Header& header, const JsonFail& fail) {
   const Json json = parse_line(line, "seals", fail);
   JsonReader reader(json, fail);
   std::vector<Seal> seals;
   for (const Json& entry : reader.array("seals")) {
     JsonReader one(entry, fail, fmt::format("seal {}", seals.size()));
     Seal seal;
-    seal.recipient = static_cast<std::size_t>(one.integer("recipient", 0, int_max));
+    const bool own = one.any("recipient").is_null();
+    seal.recipient = own ? Seal::own : static_cast<std::size_t>(one.integer("recipient", 0, int_max));
     if (const auto algorithm = one.text("algorithm"); algorithm != "HMAC-SHA-256") {
       one.fail(fmt::format("unknown algorithm \"{}\"", shown(algorithm)));
     }
     seal.value = one.base64("value");
+    if (own) read_pair(one.object("pair"), seal, fail);
     one.finish();
     seals.push_back(std::move(seal));
   }
   reader.finish();
-  check_seals(seals, recipients, fail);
+  check_seals(seals, header, fail);
   require_spelling(line, dump(seals), fail);
   return seals;
 }

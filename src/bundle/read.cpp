@@ -60,13 +60,19 @@ Summary read(LineReader& input, const std::function<void(const Record&, std::siz
   summary.header = parse_header(line, lines.fail());
   update(sha512, line);
 
-  const auto algorithms = algorithms_of(summary.header);
   Seen seen;
+  std::optional<Record> kek;  // the AES key of one
   for (std::uint64_t i = 0; i < summary.header.records; ++i) {
     line = take("a record is");
-    const Record record = parse_record(line, algorithms, lines.fail());
+    const Record record = parse_record(line, summary.header, lines.fail());
     update(sha512, line);
-    remember(seen, record, lines.number());
+    if (!summary.header.of_kek()) {
+      remember(seen, record, lines.number());
+    } else if (kek) {
+      check_second(*kek, record, lines.fail());
+    } else {
+      kek = record;
+    }
     if (on_record) on_record(record, lines.number());
   }
   if (const auto [again, first] = repeated(seen); again != 0) {
@@ -76,7 +82,7 @@ Summary read(LineReader& input, const std::function<void(const Record&, std::siz
   summary.seal_message = seal_message(sha512.value());
   line = take("the seals are");
   summary.seals_line = lines.number();
-  summary.seals = parse_seals(line, algorithms.size(), lines.fail());
+  summary.seals = parse_seals(line, summary.header, lines.fail());
   summary.signed_digest = sha256.value();
   line = take("the signature is");
   summary.signature_line = lines.number();
@@ -101,11 +107,18 @@ bool signature_by(const Summary& summary, const crypto::PublicKey& signer, const
   return false;
 }
 
+const Seal* seal_of(const Summary& summary, std::size_t recipient) {
+  for (const Seal& seal : summary.seals) {
+    if (seal.recipient == recipient) return &seal;
+  }
+  return nullptr;
+}
+
 void require_seal(const Summary& summary, std::size_t recipient, ByteView expected, const std::string& file_name) {
-  if (recipient >= summary.seals.size()) throw Error::internal("a seal was asked for that the bundle does not have");
-  const Bytes& value = summary.seals[recipient].value;
-  if (SecretBytes(ByteView(value)).equals(SecretBytes(expected))) return;  // the comparison that takes constant time
-  const std::string kek = printable(summary.header.recipients.at(recipient).kek);
+  const Seal* seal = seal_of(summary, recipient);
+  if (seal == nullptr) throw Error::internal("a seal was asked for that the bundle does not have");
+  if (SecretBytes(ByteView(seal->value)).equals(SecretBytes(expected))) return;  // the comparison that takes constant time
+  const std::string kek = recipient == Seal::own ? "the kek itself" : printable(summary.header.recipients.at(recipient).kek);
   damaged(file_name, summary.seals_line, fmt::format("the seal of {} is wrong: the file was changed after it was sealed", kek));
 }
 

@@ -15,8 +15,7 @@ void refuse(const std::string& what) {
 
 Writer::Writer(AtomicFile& file, const Header& header)
     : file_(file),
-      expected_(header.records),
-      algorithms_(algorithms_of(header)),
+      header_(header),
       sha512_(crypto::Hash::sha512),
       sha256_(crypto::Hash::sha256) {
   check_header(header, refuse);
@@ -32,22 +31,31 @@ void Writer::line(const std::string& text) {
 }
 
 void Writer::add(const Record& record) {
-  if (written_ >= expected_) refuse(fmt::format("more than the {} records of its header", expected_));
-  check_record(record, algorithms_, refuse);
+  if (written_ >= header_.records) refuse(fmt::format("more than the {} records of its header", header_.records));
+  check_record(record, header_, refuse);
+  if (header_.of_kek() && first_) check_second(*first_, record, refuse);
   line(dump(record));
   ++written_;
-  remember(seen_, record, static_cast<std::size_t>(written_) + 1);
+  if (!header_.of_kek()) {
+    remember(seen_, record, static_cast<std::size_t>(written_) + 1);
+  } else if (!first_) {
+    first_ = record;
+  }
 }
 
-std::string Writer::finish(const SealFunction& seal, const SignFunction& sign, const std::string& signer_fingerprint) {
-  if (written_ != expected_) refuse(fmt::format("{} of the {} records of its header", written_, expected_));
+std::string Writer::finish(const SealFunction& seal, const SignFunction& sign, const std::string& signer_fingerprint, const PairProof& pair) {
+  if (written_ != header_.records) refuse(fmt::format("{} of the {} records of its header", written_, header_.records));
   if (const auto [again, first] = repeated(seen_); again != 0) {
     refuse(fmt::format("lines {} and {} share a key name and version, or an id", first, again));
   }
   const Bytes message = seal_message(sha512_.value());
   std::vector<Seal> seals;
-  for (std::size_t i = 0; i < algorithms_.size(); ++i) seals.push_back({.recipient = i, .value = seal(i, message)});
-  check_seals(seals, algorithms_.size(), refuse);
+  for (const std::size_t sealer : sealers_of(header_)) {
+    Seal made{.recipient = sealer, .value = seal(sealer, message)};
+    if (sealer == Seal::own) made.pair_algorithm = pair.algorithm, made.pair = pair.value;
+    seals.push_back(std::move(made));
+  }
+  check_seals(seals, header_, refuse);
   line(dump(seals));
   const Signature signature{.key = signer_fingerprint, .value = sign(sha256_.value())};
   check_signature(signature, refuse);

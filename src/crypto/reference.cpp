@@ -5,6 +5,8 @@
 #include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
+#include <openssl/kdf.h>
+#include <openssl/params.h>
 #include <openssl/rsa.h>
 #include <openssl/x509.h>
 
@@ -164,6 +166,18 @@ Agreement agree(const crypto::PublicKey& key) {
   out.secret.resize(length);
   require(EVP_PKEY_derive(derivation.get(), out.secret.data(), &length) == 1);
   out.secret.resize(length);
+  return out;
+}
+
+Bytes x963_kdf(const std::string& hash, ByteView secret, std::size_t length) {
+  const std::unique_ptr<EVP_KDF, Free<EVP_KDF_free>> algorithm(EVP_KDF_fetch(nullptr, OSSL_KDF_NAME_X963KDF, nullptr));
+  require(algorithm != nullptr);
+  const std::unique_ptr<EVP_KDF_CTX, Free<EVP_KDF_CTX_free>> context(EVP_KDF_CTX_new(algorithm.get()));
+  std::string digest = hash;
+  Bytes key(secret.begin(), secret.end()), out(length);
+  const OSSL_PARAM parameters[] = {OSSL_PARAM_construct_utf8_string(OSSL_KDF_PARAM_DIGEST, digest.data(), 0),
+                                   OSSL_PARAM_construct_octet_string(OSSL_KDF_PARAM_KEY, key.data(), key.size()), OSSL_PARAM_construct_end()};
+  require(context != nullptr && EVP_KDF_derive(context.get(), out.data(), out.size(), parameters) == 1);
   return out;
 }
 

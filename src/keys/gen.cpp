@@ -53,7 +53,7 @@ void require_free(op::Context& context, const std::vector<std::string>& names) {
 }
 
 std::vector<policy::Waiver> judge(op::Context& context, const GenRequest& request, const std::vector<op::VersionRecord>& versions,
-                                  const std::vector<op::VersionRecord>& keks) {
+                                  const std::vector<op::VersionRecord>& keks, const std::vector<op::KekRecipient>& recipients) {
   const auto& rules = context.home.policy;
   auto violations = policy::judge_token(rules, context.token_facts());
   const auto add = [&violations](std::vector<policy::Violation> more) {
@@ -62,6 +62,7 @@ std::vector<policy::Waiver> judge(op::Context& context, const GenRequest& reques
   add(policy::judge_key(rules, request.role, request.type, request.exportable, request.backup.has_value()));
   if (request.cryptoperiod) add(policy::judge_period(rules, request.role, *request.cryptoperiod));
   for (const auto& kek : keks) add(policy::judge_backup(rules, kek.facts(), versions.front().facts(), context.now()));
+  for (const auto& recipient : recipients) add(policy::judge_export(rules, recipient.facts, versions.front().facts(), context.now(), true));
   return policy::enforce(rules, violations, context.options.waivers);
 }
 
@@ -139,15 +140,42 @@ GenResult generate_with_backup(op::Context& context, const GenRequest& request, 
   return result;
 }
 
+op::KekDestinations destinations_of(const GenRequest& request) {
+  auto to = request.to;
+  to.parents = request.keks;
+  return to;
+}
+
+GenResult generate_kek_with_backup(op::Context& context, const GenRequest& request, std::vector<op::VersionRecord> versions,
+                                   std::vector<op::KekRecipient> recipients, const std::vector<policy::Waiver>& waivers) {
+  auto plan = plan_of(request, versions);
+  plan.details["recipients"] = op::describe(recipients);
+  plan.details["waivers"] = Json::array();
+  for (const auto& waiver : waivers) plan.details["waivers"].push_back({{"rule", waiver.rule}, {"reason", waiver.reason}});
+  auto& version = versions.front();
+  const auto target = check_output(*request.backup, context.options.overwrite);
+  GenResult result;
+  auto made = make_kek_backed_up(context, std::move(plan), version, {target, recipients, waivers, request.layer},
+                                 {key_of(request, version).change(), version.change()});
+  result.bundle = std::move(made.bundle);
+  result.keys = std::move(versions);
+  result.recipients = std::move(recipients);
+  return result;
+}
+
 }  // namespace
 
 GenResult generate(op::Context& context, const GenRequest& request) {
   const auto names = names_of(request);
   require_free(context, names);
   auto versions = records_of(context, request, names);
+  const bool kek_backup = request.backup && request.role == Role::kek;
+  if (kek_backup && versions.size() != 1) throw Error::usage("a backup file holds one kek", "make them one by one, each with its own --backup FILE");
   std::vector<op::VersionRecord> keks;
-  if (request.backup) keks = op::resolve_keks(context, request.keks);
-  const auto waivers = judge(context, request, versions, keks);
+  std::vector<op::KekRecipient> recipients;
+  if (request.backup && !kek_backup) keks = op::resolve_keks(context, request.keks);
+  if (kek_backup) recipients = op::resolve_recipients(context, destinations_of(request));
+  const auto waivers = judge(context, request, versions, keks, recipients);
   for (auto& version : versions) version.waivers = waivers;
   if (!context.token().profile().can_generate(request.type)) {
     throw Error::unavailable("this token cannot generate " + std::string(to_text(request.type)) + " keys",
@@ -156,16 +184,17 @@ GenResult generate(op::Context& context, const GenRequest& request) {
   if (request.backup) require_backup_possible(context.token(), request.role, request.type);
   if (context.options.dry_run) {
     if (request.backup) check_output(*request.backup, context.options.overwrite);
-    return {std::move(versions), std::nullopt};
+    return {std::move(versions), std::nullopt, std::move(recipients)};
   }
   const auto random = context.token().random(16 * versions.size());
   for (std::size_t i = 0; i < versions.size(); ++i) {
     const auto* begin = random.data() + 16 * i;
     versions[i].id.assign(begin, begin + 16);
   }
+  if (kek_backup) return generate_kek_with_backup(context, request, std::move(versions), std::move(recipients), waivers);
   if (request.backup) return generate_with_backup(context, request, std::move(versions), keks, waivers);
   context.run(plan_of(request, versions), [&] { return make_plain(context, request, versions); });
-  return {std::move(versions), std::nullopt};
+  return {std::move(versions), std::nullopt, {}};
 }
 
 }  // namespace kmtool::keys

@@ -60,14 +60,11 @@ void make_on_token(op::Context& context, op::VersionRecord& version) {
 }
 
 void require_backup_possible(const pkcs11::Token& token, Role role, KeyType type) {
-  if (role == Role::kek) {
-    throw Error::usage("a kek cannot be backed up into a bundle of data keys",
-                       "make it --exportable if it must be re-wrapped later; gen --role kek --backup comes with export-kek");
-  }
   const bool pair = class_of(type) == KeyClass::pair;
   if (!token.profile().copies || (pair && !token.profile().private_pairs_copy)) {
     throw Error::unavailable("this token cannot copy keys, which backup at birth needs",
-                             "make the key --exportable and back it up with kmtool wrap");
+                             role == Role::kek ? "make the kek --exportable and back it up with kmtool export-kek"
+                                               : "make the key --exportable and back it up with kmtool wrap");
   }
 }
 
@@ -85,6 +82,55 @@ BackedUp make_backed_up(op::Context& context, op::Plan plan, std::vector<op::Ver
     AtomicFile file(birth.target, context.options.overwrite, plan.files[0].temporary_path);
     op::BundleOut out(context, file, keks, id, versions.size(), birth.waivers, algorithm);
     return act(context, versions, out, file, plan.files[0], keks, rows, result.bundle);
+  });
+  return result;
+}
+
+namespace {
+
+/// What lies on the disk is what was written, and each parent opens it to these two keys. Only the other site can open it for a public key.
+void prove_kek_backup(op::Context& context, const std::filesystem::path& path, const op::BundleRecord& written, const std::vector<op::KekRecipient>& recipients,
+                      const std::vector<pkcs11::FreshObject>& born, bool layered) {
+  std::vector<bundle::Record> records;
+  LineReader reader(path, bundle::max_line);
+  const auto summary = bundle::read(reader, [&](const bundle::Record& record, std::size_t) { records.push_back(record); });
+  if (summary.file_digest != written.digest) throw Error::tampered(path.string() + " reads back as something else than was written", "the disk is not to be trusted; write elsewhere");
+  auto& token = context.token();
+  for (std::size_t i = 0; i < recipients.size(); ++i) {
+    if (!recipients[i].parent || layered) continue;
+    for (std::size_t part = 0; part < born.size(); ++part) {
+      const auto& spec = born[part].spec;
+      const auto opened = token.unwrap(recipients[i].parent->wrap.handle, recipients[i].line.algorithm, records.at(part).wrapped.at(i), spec, false);
+      const bool same = token.same_key(token.read(opened.handle), token.read(born[part].handle), Role::kek, spec.part);
+      token.destroy(opened.handle);
+      if (!same) throw Error::tampered("the backup of " + spec.label + " opens under " + recipients[i].line.kek + " to another key", "nothing was made");
+    }
+  }
+}
+
+}  // namespace
+
+BackedUp make_kek_backed_up(op::Context& context, op::Plan plan, op::VersionRecord& version, const KekBirth& birth,
+                            const std::vector<journal::Change>& rows) {
+  const auto id = op::new_bundle_id(context);
+  plan.files.push_back(op::planned_file(context, birth.target, id));
+  plan.finish = rows;
+  BackedUp result;
+  result.kept = plan.files[0].kept_path;
+  context.run(plan, [&] {
+    AtomicFile file(birth.target, context.options.overwrite, plan.files[0].temporary_path);
+    auto& token = context.token();
+    const auto fresh = token.generate(Role::kek, version.type, version.label(), version.id, true);
+    op::KekOut out(context, file, birth.recipients, id, birth.waivers, birth.layer);
+    result.bundle = out.write(version, token.read(fresh.at(0).handle), token.read(fresh.at(1).handle));
+    prove_kek_backup(context, plan.files[0].temporary_path, result.bundle, birth.recipients, fresh, static_cast<bool>(birth.layer.put_on));
+    for (const auto& part : fresh) token.persist(part, version.extractable);
+    op::keep_replaced(plan.files[0]);
+    file.commit();
+    op::Outcome outcome{rows, {{"bundle", id}, {"digest", result.bundle.digest}}};
+    for (auto& change : op::replaced_changes(context, plan.files[0], result.bundle)) outcome.changes.push_back(std::move(change));
+    for (auto& change : result.bundle.changes()) outcome.changes.push_back(std::move(change));
+    return outcome;
   });
   return result;
 }

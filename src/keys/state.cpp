@@ -89,12 +89,23 @@ StateResult destroy(op::Context& context, op::VersionRecord version, const std::
 
 /// Another way into a bundle than this KEK: a recipient whose version is neither destroyed nor unknown here.
 bool opens_otherwise(const op::Context& context, const op::BundleRecord& bundle, const std::string& without) {
+  if (!bundle.public_keys.empty()) return true;  // elsewhere, with a transport key
   return std::any_of(bundle.keks.begin(), bundle.keks.end(), [&](const std::string& label) {
     if (label == without) return false;
     const auto ref = KeyRef::parse(label);
     const auto kek = context.find_version(ref.name, ref.version.value_or(0));
     return kek && kek->state != State::destroyed;
   });
+}
+
+/// Some bundle holds this KEK, and somebody can open that.
+bool exported(const op::Context& context, const op::VersionRecord& kek) {
+  for (const auto& bundle : context.bundles()) {
+    if (bundle.kind != "kek") continue;
+    const auto held = context.bundle_keys(bundle.id);
+    if (std::find(held.begin(), held.end(), kek.label()) != held.end() && opens_otherwise(context, bundle, kek.label())) return true;
+  }
+  return false;
 }
 
 }  // namespace
@@ -130,6 +141,7 @@ std::vector<std::string> losses(const op::Context& context, const op::VersionRec
   std::vector<std::string> found;
   const auto bundles = context.bundles_of(version);
   if (version.role == Role::kek) {
+    if (exported(context, version)) return found;  // it comes back with import-kek, and opens them again
     for (const auto& bundle : bundles) {
       if (!opens_otherwise(context, bundle, version.label())) {
         found.push_back(bundle.path + " (" + std::to_string(bundle.records) + (bundle.records == 1 ? " key" : " keys") +

@@ -48,8 +48,32 @@ std::vector<op::VersionRecord> recipients_of(const op::Context& context, const o
   return keks;
 }
 
+/// To whom a KEK's successor goes: the parents of its backup as they are now; public keys have to be brought, for the catalog knows only
+/// their fingerprints, and a transport key elsewhere may have been renewed.
+std::vector<op::KekRecipient> kek_recipients_of(op::Context& context, const SuccessorRequest& request) {
+  auto to = request.to;
+  std::vector<std::string> public_keys;
+  for (const auto& bundle : context.bundles()) {
+    if (bundle.kind != "kek" || context.bundle_keys(bundle.id) != std::vector<std::string>{request.from.label()}) continue;
+    for (const auto& label : bundle.keks) {
+      const auto name = KeyRef::parse(label).name;
+      if (name != request.key.name && std::find(to.parents.begin(), to.parents.end(), name) == to.parents.end()) to.parents.push_back(name);
+    }
+    public_keys.insert(public_keys.end(), bundle.public_keys.begin(), bundle.public_keys.end());
+  }
+  if (!public_keys.empty() && to.public_keys.empty()) {
+    throw Error::usage("the backup of " + request.from.label() + " is for the public key " + public_keys.front() + ": its successor's needs that site's key too",
+                       "kmtool rotate " + request.key.name + " --backup FILE --to-public-key PEM --fingerprint HEX");
+  }
+  if (to.empty()) {
+    throw Error::missing("the catalog knows no bundle that holds " + request.from.label() + ", so it is not known to whom its successor goes",
+                         "kmtool rotate " + request.key.name + " --backup FILE --to-public-key PEM --fingerprint HEX");
+  }
+  return op::resolve_recipients(context, to);
+}
+
 std::vector<policy::Waiver> judge(op::Context& context, const SuccessorRequest& request, const op::VersionRecord& to,
-                                  const std::vector<op::VersionRecord>& keks) {
+                                  const std::vector<op::VersionRecord>& keks, const std::vector<op::KekRecipient>& recipients) {
   const auto& rules = context.home.policy;
   auto violations = policy::judge_token(rules, context.token_facts());
   const auto add = [&violations](std::vector<policy::Violation> more) {
@@ -58,6 +82,7 @@ std::vector<policy::Waiver> judge(op::Context& context, const SuccessorRequest& 
   add(policy::judge_key(rules, to.role, to.type, to.extractable, to.backed_up));
   if (request.key.cryptoperiod) add(policy::judge_period(rules, to.role, *request.key.cryptoperiod));
   for (const auto& kek : keks) add(policy::judge_backup(rules, kek.facts(), to.facts(), context.now()));
+  for (const auto& recipient : recipients) add(policy::judge_export(rules, recipient.facts, to.facts(), context.now(), true));
   auto waivers = context.options.waivers;
   waivers.insert(waivers.end(), request.from.waivers.begin(), request.from.waivers.end());  // what was waived for the key holds for its successor
   return policy::enforce(rules, violations, waivers);
@@ -85,18 +110,20 @@ bool needs_backup(const op::VersionRecord& version) { return version.backed_up &
 Successor succeed(op::Context& context, const SuccessorRequest& request) {
   if (needs_backup(request.from) && !request.backup) {
     throw Error::refused("G-VAULT", request.from.label() + " was backed up at birth: its successor needs a backup too",
-                         "kmtool rotate " + request.key.name + " --backup FILE");
+                         "kmtool rotate " + request.key.name + " --backup FILE" + (request.key.role == Role::kek ? " [--to-public-key PEM --fingerprint HEX]" : ""));
   }
   Successor result{request.from, next_version(context, request), std::nullopt, {}};
   auto& to = result.to;
   auto& from = result.from;
   require_label_free(context, to);
   std::vector<op::VersionRecord> keks;
+  std::vector<op::KekRecipient> recipients;
   if (request.backup) {
     require_backup_possible(context.token(), to.role, to.type);
-    keks = recipients_of(context, from);
+    if (to.role == Role::kek) recipients = kek_recipients_of(context, request);
+    if (to.role != Role::kek) keks = recipients_of(context, from);
   }
-  to.waivers = judge(context, request, to, keks);
+  to.waivers = judge(context, request, to, keks, recipients);
   std::filesystem::path target;
   if (request.backup) target = check_output(*request.backup, context.options.overwrite);
   auto key = request.key;
@@ -119,7 +146,10 @@ Successor succeed(op::Context& context, const SuccessorRequest& request) {
   };
   std::vector<op::VersionRecord> versions{to};
   if (request.backup) {
-    auto made = make_backed_up(context, plan_of(from, to), versions, {target, keks, to.waivers}, rows);
+    auto plan = plan_of(from, to);
+    if (to.role == Role::kek) plan.details["recipients"] = op::describe(recipients);
+    auto made = to.role == Role::kek ? make_kek_backed_up(context, std::move(plan), versions.front(), {target, recipients, to.waivers, {}}, rows(to))
+                                     : make_backed_up(context, std::move(plan), versions, {target, keks, to.waivers}, rows);
     result.bundle = std::move(made.bundle);
     result.kept = std::move(made.kept);
   } else {

@@ -141,7 +141,7 @@ BundleRecord BundleOut::finish() {
   record.path = file_.target().string();
   char host[256] = {};
   if (gethostname(host, sizeof host - 1) == 0) record.host = printable(host);
-  for (const auto& recipient : header_.recipients) record.keks.push_back(recipient.kek);
+  record.take_recipients(header_.recipients);
   record.records = header_.records;
   record.created = header_.created;
   record.keys = labels_;

@@ -163,6 +163,7 @@ BundleRecord bundle_record_of(Context& context, const std::string& path) {
   BundleRecord record;
   const auto summary = bundle::read(
       reader, [&](const bundle::Record& key, std::size_t) { record.keys.push_back(label_of(key.name, key.version)); });
+  if (summary.header.of_kek()) record.keys.resize(1);  // its two records are one key
   if (!bundle::signature_by(summary, context.document_key(), path)) {
     throw Error::tampered(path + " is not signed by this home", "it is not what the journal's open intent was writing");
   }
@@ -171,7 +172,7 @@ BundleRecord bundle_record_of(Context& context, const std::string& path) {
   record.path = path;
   record.host = context.state().actor.host;
   record.digest = summary.file_digest;
-  for (const auto& recipient : summary.header.recipients) record.keks.push_back(recipient.kek);
+  record.take_recipients(summary.header.recipients);
   record.records = summary.header.records;
   record.created = summary.header.created;
   return record;

@@ -148,6 +148,10 @@ VersionRecord VersionRecord::from(const journal::Item& item) {
   return version;
 }
 
+void BundleRecord::take_recipients(const std::vector<bundle::Recipient>& recipients) {
+  for (const auto& recipient : recipients) (recipient.is_public() ? public_keys : keks).push_back(recipient.is_public() ? recipient.public_key : recipient.kek);
+}
+
 std::vector<journal::Change> BundleRecord::changes() const {
   Json json;
   json["kind"] = kind;
@@ -155,6 +159,7 @@ std::vector<journal::Change> BundleRecord::changes() const {
   json["host"] = host;
   json["digest"] = digest;
   json["keks"] = keks;
+  if (!public_keys.empty()) json["public_keys"] = public_keys;
   json["records"] = records;
   json["created"] = rfc3339(created);
   json["verified"] = time_or_null(verified);
@@ -185,6 +190,7 @@ BundleRecord BundleRecord::from(const journal::Item& item) {
   bundle.host = reader.text("host");
   bundle.digest = reader.text("digest");
   bundle.keks = reader.texts("keks");
+  if (reader.has("public_keys")) bundle.public_keys = reader.texts("public_keys");
   bundle.records = static_cast<std::uint64_t>(reader.integer("records", 0, big));
   bundle.created = read_time(reader, "created");
   bundle.verified = read_optional_time(reader, "verified");

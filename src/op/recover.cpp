@@ -28,7 +28,9 @@ bool is_key(const pkcs11::Object& object) {
 /// Ids that the catalog knows: repair never touches an object that carries one.
 std::set<Bytes> known_ids(Context& context) {
   std::set<Bytes> ids{context.home.config.anchor_id()};
-  for (const auto& version : context.versions()) ids.insert(version.id);
+  for (const auto& version : context.versions()) {
+    if (version.state != State::destroyed) ids.insert(version.id);  // a destroyed kek may come back from its export under its own id
+  }
   for (const auto& signer : context.signers()) ids.insert(signer.id);
   return ids;
 }

@@ -1,4 +1,6 @@
 #pragma once
+#include <functional>
+
 #include "cryptoki.hpp"
 #include "kmtool/pkcs11/token.hpp"
 #include "templates.hpp"
@@ -22,12 +24,33 @@ struct Wrapped {
   ByteView value;
   const crypto::PublicKey* public_half;  ///< of the pair, where known
 };
+/// C_UnwrapKey; a value that does not open under this `kek`, `transport key`… is damaged data (65), not a broken token.
+CK_OBJECT_HANDLE opened_or_damaged(const ObjectSpec& spec, const char* under, const std::function<CK_OBJECT_HANDLE()>& open);
+/// What came out of an unwrapping: held to type and usage; destroyed where it is something else.
+FreshObject hold_opened(const Session& session, CK_OBJECT_HANDLE handle, const ObjectSpec& spec);
 FreshObject unwrap_key(const Session& session, const Profile& profile, const Wrapped& wrapped, const ObjectSpec& spec);
 /// See Token::rewrap.
 std::vector<Bytes> rewrap_key(const Session& session, const Profile& profile, const Wrapped& wrapped, const ObjectSpec& spec,
                               const std::vector<Token::WrapTarget>& targets);
 FreshObject create_public_half(const Session& session, const Profile& profile, const crypto::PublicKey& key,
                                const ObjectSpec& spec);
+
+// -- transport (transport.cpp) --
+/// To a public key that is an object already (RSA) or whose numbers are known (EC).
+Bytes wrap_under_public(const Session& session, const Profile& profile, CK_OBJECT_HANDLE public_object, CK_OBJECT_HANDLE key,
+                        const Transport& transport);
+Bytes wrap_by_agreement(const Session& session, const Profile& profile, const crypto::PublicKey& recipient, CK_OBJECT_HANDLE key,
+                        const Transport& transport);
+/// See Token::wrap_to.
+Bytes wrap_to_public(const Session& session, const Profile& profile, const crypto::PublicKey& recipient, CK_OBJECT_HANDLE key,
+                     const Transport& transport);
+/// `head`: octets of the value's leading part (transport_head).
+CK_OBJECT_HANDLE open_transported(const Session& session, const Profile& profile, CK_OBJECT_HANDLE private_key, ByteView value,
+                                  std::size_t head, const Transport& transport, Attributes what);
+FreshObject unwrap_transported(const Session& session, const Profile& profile, CK_OBJECT_HANDLE private_key, KeyType type,
+                               ByteView value, const Transport& transport, const ObjectSpec& spec);
+/// CKD number of ANSI X9.63's KDF over a hash; 0 where there is none.
+CK_ULONG kdf_number(std::string_view hash);
 
 // -- signing (sign.cpp) --
 Bytes hmac_tag(const Session& session, CK_OBJECT_HANDLE key, ByteView data);
@@ -65,6 +88,10 @@ Profile probe_token(const Session& session, const CK_FUNCTION_LIST* functions, C
 void probe_wrapping(const Session& session, Profile& profile);
 // -- trying the known attacks (trials.cpp) --
 Trials try_attacks_on(const Session& session);
+/// Which transports go to, and come in by, this RSA pair of the token's own (probe_transport.cpp).
+void probe_rsa_transport(const Session& session, Profile& profile, const KeyPair& pair, const crypto::PublicKey& key);
+/// The same for agreement, on a pair made for it.
+void probe_agreement(const Session& session, Profile& profile);
 /// Runs it; the CKR name of what it threw, or empty. What is_fatal() says is fatal goes through.
 template <class Action>
 std::string attempt(Action&& action) {

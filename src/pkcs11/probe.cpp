@@ -29,6 +29,7 @@ class Probe {
     probe_finding();
     probe_pairs();
     probe_rsa();
+    probe_agreement(session_, profile_);
     return std::move(profile_);
   }
 
@@ -245,6 +246,7 @@ class Probe {
       for (const char* hash : {"SHA-1", "SHA-256", "SHA-384", "SHA-512"}) {
         if (oaep_opens(session_, pair.private_half, key, hash)) profile_.oaep_hashes.emplace_back(hash);
       }
+      probe_rsa_transport(session_, profile_, pair, key);
     });
   }
 

@@ -6,11 +6,12 @@
 #include "kmtool/core/encoding.hpp"
 #include "kmtool/core/json.hpp"
 #include "kmtool/crypto/digest.hpp"
+#include "kmtool/domain/transport.hpp"
 
 namespace kmtool::pkcs11 {
 namespace {
 
-constexpr std::int64_t format = 3;
+constexpr std::int64_t format = 4;
 constexpr std::int64_t largest_mechanism = 0xFFFFFFFF;
 
 struct Flag {
@@ -45,6 +46,12 @@ Profile read(const Json& document) {
   out.kwp_mechanism = static_cast<unsigned long>(reader.integer("kwp_mechanism", 0, largest_mechanism));
   out.kwp_note = reader.text("kwp_note");
   out.oaep_hashes = reader.texts("oaep_hashes");
+  for (const auto& [name, list] : {std::pair{"transports_out", &out.transports_out}, std::pair{"transports_in", &out.transports_in}}) {
+    *list = reader.texts(name);
+    for (const std::string& text : *list) {
+      if (!transport_from(text)) throw NotOurs{};
+    }
+  }
   for (const Flag& flag : flags) out.*flag.field = reader.boolean(flag.name);
   for (const auto& [type, result] : reader.object("wraps").items()) {
     if (!key_type_from(type) || !result.is_string()) throw NotOurs{};
@@ -74,6 +81,8 @@ std::string Profile::to_json() const {
   out["kwp_mechanism"] = kwp_mechanism;
   out["kwp_note"] = kwp_note;
   out["oaep_hashes"] = oaep_hashes;
+  out["transports_out"] = transports_out;
+  out["transports_in"] = transports_in;
   for (const Flag& flag : flags) out[flag.name] = this->*flag.field;
   out["wraps"] = Json::object();
   for (const auto& [type, result] : wraps) out["wraps"][type] = result;

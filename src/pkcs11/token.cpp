@@ -267,6 +267,35 @@ std::string Token::wrap_mechanism_name(WrapAlgorithm algorithm) const {
   return mechanism_name(wrap_mechanism(impl_->profile, algorithm).type);
 }
 
+// -- transport ------------------------------------------------------------------------------------------------------
+
+namespace {
+
+void require_known(const std::vector<std::string>& known, const Transport& transport, const char* does) {
+  if (std::ranges::find(known, to_text(transport)) != known.end()) return;
+  throw Error::unavailable(fmt::format("this token does not {} {}", does, to_text(transport)),
+                           known.empty() ? "it does so with no algorithm that kmtool knows" : "it does " + join(known, ", "));
+}
+
+}  // namespace
+
+Bytes Token::wrap_to(const crypto::PublicKey& recipient, Handle key, const Transport& transport) {
+  require_known(impl_->profile.transports_out, transport, "wrap to public keys by");
+  return wrap_to_public(impl_->session, impl_->profile, recipient, key.value, transport);
+}
+
+FreshObject Token::unwrap_from(const Object& private_half, KeyType type, const Transport& transport, ByteView wrapped,
+                               const ObjectSpec& spec, bool session_extractable) {
+  require_known(impl_->profile.transports_in, transport, "open what was wrapped by");
+  ObjectSpec wanted = spec;
+  wanted.extractable = session_extractable;
+  return unwrap_transported(impl_->session, impl_->profile, private_half.handle.value, type, wrapped, transport, wanted);
+}
+
+std::string Token::transport_mechanism_name(const Transport& transport) {
+  return mechanism_name(transport.kind == Transport::Kind::ecdh_kwp ? CKM_ECDH1_DERIVE : CKM_RSA_PKCS_OAEP);
+}
+
 // -- sealing and signing --------------------------------------------------------------------------------------------
 
 Bytes Token::hmac_sha256(Handle key, ByteView data) { return hmac_tag(impl_->session, key.value, data); }

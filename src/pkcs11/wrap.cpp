@@ -99,29 +99,36 @@ Mechanism wrap_mechanism(const Profile& profile, WrapAlgorithm algorithm) {
 
 namespace {
 
-/// C_UnwrapKey; a value that does not open is damaged data, not a broken token.
 CK_OBJECT_HANDLE open_held(const Session& session, const Profile& profile, const Wrapped& wrapped, const ObjectSpec& spec) {
   hold_to_length(wrapped.value, spec);
-  try {
-    return open_value(session, profile, wrapped, spec);
-  } catch (const Error& error) {
-    if (!means_damaged(error)) throw;
-    throw Error(ExitCode::damaged, error.code(),
-                "the wrapped value of " + printable(spec.label) + " does not open under this kek: " + error.message(),
-                "it is damaged, or was wrapped under another kek");
-  }
+  return opened_or_damaged(spec, "kek", [&] { return open_value(session, profile, wrapped, spec); });
 }
 
 }  // namespace
 
-FreshObject unwrap_key(const Session& session, const Profile& profile, const Wrapped& wrapped, const ObjectSpec& spec) {
-  FreshObject out{spec, {open_held(session, profile, wrapped, spec)}};
-  ScopedObject guard(session, out.handle.value);
-  Object object = read_object(session, out.handle.value, class_of_part(spec.role, spec.part));
+CK_OBJECT_HANDLE opened_or_damaged(const ObjectSpec& spec, const char* under, const std::function<CK_OBJECT_HANDLE()>& open) {
+  try {
+    return open();
+  } catch (const Error& error) {
+    if (!means_damaged(error)) throw;
+    throw Error(ExitCode::damaged, error.code(),
+                fmt::format("the wrapped value of {} does not open under this {}: {}", printable(spec.label), under, error.message()),
+                fmt::format("it is damaged, or was wrapped under another {}", under));
+  }
+}
+
+FreshObject hold_opened(const Session& session, CK_OBJECT_HANDLE handle, const ObjectSpec& spec) {
+  FreshObject out{spec, {handle}};
+  ScopedObject guard(session, handle);
+  Object object = read_object(session, handle, class_of_part(spec.role, spec.part));
   hold_to_type(object, spec);
   hold_to_usage(session, object, spec);
   guard.release();
   return out;
+}
+
+FreshObject unwrap_key(const Session& session, const Profile& profile, const Wrapped& wrapped, const ObjectSpec& spec) {
+  return hold_opened(session, open_held(session, profile, wrapped, spec), spec);
 }
 
 std::vector<Bytes> rewrap_key(const Session& session, const Profile& profile, const Wrapped& wrapped, const ObjectSpec& spec,

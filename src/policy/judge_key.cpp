@@ -4,6 +4,7 @@
 
 #include "kmtool/core/text.hpp"
 #include "kmtool/policy/policy.hpp"
+#include "policy/judging.hpp"
 #include "policy/tools.hpp"
 
 namespace kmtool::policy {
@@ -13,63 +14,11 @@ namespace {
 constexpr int least_strength = 112, lasting_strength = 128;
 constexpr UnixTime end_of_2030 = 1924992000;  // 2031-01-01T00:00:00Z
 
-/// `payments@1 (aes-256, 256 bits)`
-std::string described(const KeyFacts& key) {
-  return fmt::format("{} ({}, {} bits)", printable(key.label), to_text(key.type), key.strength);
-}
-
-std::string name_of(const KeyFacts& key) { return printable(key.label.substr(0, key.label.find('@'))); }
-
-Violation never(const char* rule, std::string what, std::string hint, Severity severity = Severity::high) {
-  return {.rule = rule, .severity = severity, .what = std::move(what), .hint = std::move(hint)};
-}
-
-Violation reported(const char* rule, std::string what, std::string hint) {
-  return {.rule = rule, .severity = Severity::medium, .what = std::move(what), .hint = std::move(hint), .refuses = false};
-}
-
-void judge_floor(const char* rule, const std::string& what, int strength, UnixTime now, std::vector<Violation>& found) {
-  if (strength >= lasting_strength) return;
-  if (strength < least_strength) {
-    found.push_back(never(rule, what + ": nothing under 112 bits is accepted", "replace it with a key of at least 128 bits",
-                          Severity::critical));
-  } else if (now < end_of_2030) {
-    found.push_back(
-        reported(rule, what + ": under 128 bits are accepted until the end of 2030 only", "rotate it to at least 128 bits"));
-  } else {
-    Violation ended = never(rule, what + ": under 128 bits were accepted until the end of 2030 only",
-                            fmt::format("rotate it to at least 128 bits, or --waive {}=REASON", rule));
-    ended.waivable = true;
-    found.push_back(ended);
-  }
-}
-
 void require_kek(const KeyFacts& kek, const char* does, std::vector<Violation>& found) {
   if (kek.role == Role::kek) return;
   found.push_back(never("G-SEALED",
                         fmt::format("{} has role {}: only a kek {} keys", printable(kek.label), to_text(kek.role), does),
                         "name a kek: kmtool list --role kek", Severity::critical));
-}
-
-/// A KEK that is not active, or whose originator period is over, wraps nothing new (5.3.6, item 7).
-void judge_kek_state(const KeyFacts& kek, UnixTime now, std::vector<Violation>& found) {
-  const std::string label = printable(kek.label);
-  const std::string rotate = fmt::format("use another kek, or kmtool rotate {}", name_of(kek));
-  if (kek.state == State::pre_activation || kek.state == State::suspended) {
-    found.push_back(
-        never("G-WORK", fmt::format("kek {} is {}: it neither wraps nor unwraps", label, to_text(kek.state)),
-              fmt::format("kmtool state {} {} --reason TEXT", label, kek.state == State::suspended ? "resume" : "activate")));
-  } else if (kek.state == State::destroyed) {
-    found.push_back(never("G-WORK", fmt::format("kek {} is destroyed", label), "use another kek"));
-  } else if (!may_protect(kek.state)) {
-    found.push_back(never(
-        "G-WORK", fmt::format("kek {} is {}: a {} kek only unwraps", label, to_text(kek.state), to_text(kek.state)), rotate));
-  } else if (kek.originator_end && now >= *kek.originator_end) {
-    found.push_back(
-        never("G-WORK",
-              fmt::format("the originator period of kek {} ended on {}: it only unwraps", label, rfc3339(*kek.originator_end)),
-              rotate));
-  }
 }
 
 void judge_carried(const KeyFacts& key, UnixTime now, std::vector<Violation>& found) {
@@ -108,6 +57,56 @@ void judge_strengths(const KeyFacts& kek, const KeyFacts& key, UnixTime now, std
 }
 
 }  // namespace
+
+std::string described(const KeyFacts& key) {
+  return fmt::format("{} ({}, {} bits)", printable(key.label), to_text(key.type), key.strength);
+}
+
+std::string name_of(const KeyFacts& key) { return printable(key.label.substr(0, key.label.find('@'))); }
+
+Violation never(const char* rule, std::string what, std::string hint, Severity severity) {
+  return {.rule = rule, .severity = severity, .what = std::move(what), .hint = std::move(hint)};
+}
+
+Violation reported(const char* rule, std::string what, std::string hint) {
+  return {.rule = rule, .severity = Severity::medium, .what = std::move(what), .hint = std::move(hint), .refuses = false};
+}
+
+void judge_floor(const char* rule, const std::string& what, int strength, UnixTime now, std::vector<Violation>& found) {
+  if (strength >= lasting_strength) return;
+  if (strength < least_strength) {
+    found.push_back(never(rule, what + ": nothing under 112 bits is accepted", "replace it with a key of at least 128 bits",
+                          Severity::critical));
+  } else if (now < end_of_2030) {
+    found.push_back(
+        reported(rule, what + ": under 128 bits are accepted until the end of 2030 only", "rotate it to at least 128 bits"));
+  } else {
+    Violation ended = never(rule, what + ": under 128 bits were accepted until the end of 2030 only",
+                            fmt::format("rotate it to at least 128 bits, or --waive {}=REASON", rule));
+    ended.waivable = true;
+    found.push_back(ended);
+  }
+}
+
+void judge_kek_state(const KeyFacts& kek, UnixTime now, std::vector<Violation>& found) {
+  const std::string label = printable(kek.label);
+  const std::string rotate = fmt::format("use another kek, or kmtool rotate {}", name_of(kek));
+  if (kek.state == State::pre_activation || kek.state == State::suspended) {
+    found.push_back(
+        never("G-WORK", fmt::format("kek {} is {}: it neither wraps nor unwraps", label, to_text(kek.state)),
+              fmt::format("kmtool state {} {} --reason TEXT", label, kek.state == State::suspended ? "resume" : "activate")));
+  } else if (kek.state == State::destroyed) {
+    found.push_back(never("G-WORK", fmt::format("kek {} is destroyed", label), "use another kek"));
+  } else if (!may_protect(kek.state)) {
+    found.push_back(never(
+        "G-WORK", fmt::format("kek {} is {}: a {} kek only unwraps", label, to_text(kek.state), to_text(kek.state)), rotate));
+  } else if (kek.originator_end && now >= *kek.originator_end) {
+    found.push_back(
+        never("G-WORK",
+              fmt::format("the originator period of kek {} ended on {}: it only unwraps", label, rfc3339(*kek.originator_end)),
+              rotate));
+  }
+}
 
 std::vector<Violation> judge_strength_floor(const char* rule, const std::string& what, int strength, UnixTime now) {
   std::vector<Violation> found;

@@ -91,11 +91,9 @@ OpenRotation begin(op::Context& context, const Request& request, const std::stri
   const auto key = context.find_key(name);
   const auto from = key && key->active ? context.find_version(name, *key->active) : std::nullopt;
   if (!from) throw Error::missing("kek " + name + " has no active version", "kmtool list --role kek shows the versions and their states");
-  if (from->backed_up) {
-    throw Error::usage(from->label() + " was exported: its successor needs a new backup to the same recipients", "export-kek comes first: kmtool rotate " + name + " --backup FILE");
-  }
   OpenRotation rotation{name, from->version, key->latest + 1, request.rewrap_all, absolute(context, request.rewrap)};
-  keys::SuccessorRequest wanted{*key, *from, {}, request.overlap, {}};
+  keys::SuccessorRequest wanted{*key, *from, {}, request.overlap, {}, request.to};
+  if (keys::needs_backup(*from)) wanted.backup = request.backup;
   wanted.with = [&](const op::VersionRecord& to) {
     auto rows = hook_rows(context, request, *from, to);
     rows.push_back(rotation.change());
@@ -118,7 +116,7 @@ Labels carried(const op::Context& context, const std::vector<op::BundleRecord>& 
   std::erase_if(labels, [&](const std::string& label) {
     const auto ref = KeyRef::parse(label);
     const auto version = context.find_version(ref.name, ref.version.value_or(0));
-    return !version || !version->extractable || version->state == State::destroyed || version->state == State::compromised;
+    return !version || version->role == Role::kek || !version->extractable || version->state == State::destroyed || version->state == State::compromised;
   });
   return labels;
 }

@@ -164,6 +164,7 @@ void check_request(const Request& request) {
   if (ways != 1) throw Error::usage(ways == 0 ? "which keys?" : "name keys, or say --all, or --due: one of them", "kmtool rotate NAME… | --due | --all");
   if (request.within != 0 && !request.due) throw Error::usage("--within goes with --due");
   if (request.backup && request.names.size() != 1) throw Error::usage("--backup is for one key", "kmtool rotate NAME --backup FILE");
+  if (!request.to.public_keys.empty() && !request.backup) throw Error::usage("--to-public-key goes with --backup FILE", "it is for a kek that was backed up at birth");
   for (const auto& file : request.rewrap) {
     std::error_code error;
     if (!std::filesystem::is_regular_file(file, error)) throw Error::missing("--rewrap: there is no bundle " + file.string(), "kmtool bundles lists those that were written");

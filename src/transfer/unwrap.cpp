@@ -71,6 +71,9 @@ Proven prove(op::Context& context, const UnwrapRequest& request, LineReader& rea
     proven.records.push_back(record);
     proven.records.back().wrapped.clear();
   });
+  if (proven.summary.header.of_kek()) {
+    throw Error::usage(request.file.string() + " holds a kek, not keys", "import it with kmtool import-kek " + request.file.string());
+  }
   require_signer(context, request, proven.summary);
   open_kek(context, request, proven);
   for (const auto& name : request.names) {

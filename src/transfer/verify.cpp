@@ -29,19 +29,23 @@ SignerFound find_signer(op::Context* context, const std::optional<std::filesyste
 VerifyResult verify(op::Context* context, const std::filesystem::path& file, const std::optional<std::filesystem::path>& signer) {
   LineReader reader(file, bundle::max_line);
   VerifyResult result;
-  result.summary = bundle::read(reader, {});
+  Bytes kek_id;  // of the KEK in it
+  result.summary = bundle::read(reader, [&](const bundle::Record& record, std::size_t) {
+    if (record.role == Role::kek) kek_id = record.id;
+  });
   result.signer = find_signer(context, signer, result.summary, file.string());
-  const auto& recipients = result.summary.header.recipients;
-  result.seals.assign(recipients.size(), "not checked");
+  result.seals.assign(result.summary.seals.size(), "not checked");
   if (context == nullptr || !context->has_token()) return result;
   const auto versions = context->versions();
-  for (std::size_t i = 0; i < recipients.size(); ++i) {
+  for (std::size_t i = 0; i < result.seals.size(); ++i) {
+    const auto recipient = result.summary.seals[i].recipient;
+    const auto& id = recipient == bundle::Seal::own ? kek_id : result.summary.header.recipients[recipient].id;
     for (const auto& version : versions) {
-      if (version.role != Role::kek || version.id != recipients[i].id || version.state == State::destroyed) continue;
+      if (version.role != Role::kek || version.id != id || version.state == State::destroyed) continue;
       const auto objects = context->objects_of({version});
       const auto& seal = objects.at(version.label()).at(Part::kek_seal);
       const auto expected = context->token().hmac_sha256(seal.handle, result.summary.seal_message);
-      bundle::require_seal(result.summary, i, expected, file.string());
+      bundle::require_seal(result.summary, recipient, expected, file.string());
       result.seals[i] = "ok";
     }
   }

@@ -52,7 +52,6 @@ const std::vector<Edit> header_edits = {
     {R"("kmbundle":1)", R"("kmbundle":1.0)", "field \"kmbundle\": expected an integer"},
     {R"("kmbundle":1)", R"("kmbundle":1,"kmbundle":1)", "duplicate field \"kmbundle\""},
     {R"("kmbundle":1,)", "", "expected the header: missing field \"kmbundle\""},
-    {R"("kind":"keys")", R"("kind":"kek")", "kind \"kek\" is read by import-kek"},
     {R"("kind":"keys")", R"("kind":"Keys")", "unknown kind \"Keys\""},
     {R"("kind":"keys")", R"("kind":"\u001b[2J")", "unknown kind \"\\x1b[2J\""},
     {R"("kind":"keys")", R"("kind":null)", "field \"kind\": expected a string"},

@@ -12,7 +12,9 @@ KM_CRASH_STRIDE (default 1): only each so-manieth point. KM_CRASH_ONLY: names of
 KM_CRASH_DIR: where the copies are made (default: /dev/shm where there is one: a kill does not ask for a real disk).
 """
 
+import base64
 import collections
+import hashlib
 import json
 import multiprocessing
 import os
@@ -36,7 +38,14 @@ COMMANDS = {
     "gen-backup": ["gen", "made", "--role", "data", "--backup", "{out}/b.kmb", "--kek", "root"],
     "wrap": ["wrap", "cargo", "tags", "--kek", "root", "--out", "{out}/b.kmb"],
     "unwrap": ["unwrap", "{dir}/ready.kmb", "--activate"],
+    "export-kek": ["export-kek", "movable", "--to-kek", "root", "--to-public-key", "{dir}/in.pem", "--fingerprint", "{fingerprint}", "--out", "{out}/b.kmb"],
+    "gen-backup-kek": ["gen", "made", "--role", "kek", "--type", "aes-128", "--to-public-key", "{dir}/in.pem", "--fingerprint", "{fingerprint}",
+                       "--kek", "root", "--backup", "{out}/b.kmb"],
+    "import-kek": ["import-kek", "{dir}/ready-kek.kmb", "--activate"],
+    "import-kek-rsa": ["import-kek", "{dir}/ready-kek.kmb", "--using", "incoming"],
 }
+# Of these only each so-manieth point, unless KM_CRASH_STRIDE is set: they share their steps with the others.
+SAMPLED = {"export-kek": 4, "gen-backup-kek": 4, "import-kek": 4, "import-kek-rsa": 9}
 CLASSES = {"kek": ["secret", "secret"], "data": ["secret"], "mac": ["secret"], "sign": ["private", "public"], "transport": ["private", "public"]}
 
 
@@ -52,8 +61,16 @@ class Place:
                         KMTOOL_PIN_SOURCE=f"file:{self.pin}")
 
     def run(self, *words, **env):
-        words = [str(w).format(out=self.out, dir=self.dir) for w in words]
+        words = [str(w).format(out=self.out, dir=self.dir, fingerprint=self.fingerprint()) for w in words]
         return harness.run_program([harness.BINARY, *words], dict(self.env, **env), timeout=60)
+
+    def fingerprint(self):
+        """Of the transport key: SHA-256 of what the PEM holds."""
+        pem = self.dir / "in.pem"
+        if not pem.exists():
+            return ""
+        text = "".join(line for line in pem.read_text().splitlines() if "-----" not in line)
+        return hashlib.sha256(base64.b64decode(text)).hexdigest()
 
     def must(self, *words):
         result = self.run(*words)
@@ -88,12 +105,18 @@ def prepare(folder):
     place.must("gen", "cargo", "--role", "data", "--exportable")
     place.must("gen", "tags", "--role", "mac", "--exportable")
     place.must("gen", "old", "--role", "data")
+    place.must("gen", "movable", "--role", "kek", "--type", "aes-128", "--exportable")
+    place.must("gen", "incoming", "--role", "transport", "--type", "rsa-3072")
+    (place.dir / "in.pem").write_text(place.must("show", "incoming", "--public").out)
     # What unwrap restores: keys that this token has no more. Made in a copy, whose bundle is brought here.
     donor = place.copy_to(place.dir.with_name(place.dir.name + "-donor"))
     donor.must("gen", "lost", "--role", "data", "--exportable")
     donor.must("gen", "lost-signer", "--role", "sign", "--exportable", "--waive", "G-SEALED=a test of restoring pairs", "--waive", "G-KEK=a test")
     donor.must("wrap", "lost", "lost-signer", "--kek", "root", "--out", donor.dir / "ready.kmb")
-    shutil.copy(donor.dir / "ready.kmb", place.dir / "ready.kmb")
+    donor.must("gen", "lost-kek", "--role", "kek", "--type", "aes-128", "--exportable")
+    donor.must("export-kek", "lost-kek", "--to-kek", "root", "--to-public-key", "{dir}/in.pem", "--fingerprint", "{fingerprint}", "--out", donor.dir / "ready-kek.kmb")
+    for name in ("ready.kmb", "ready-kek.kmb"):
+        shutil.copy(donor.dir / name, place.dir / name)
     shutil.rmtree(donor.dir)
     place.must("doctor")
     return place
@@ -154,7 +177,7 @@ def check(place, base, number):
     for path in place.out.iterdir():
         require(path.name == "b.kmb", f"left behind: {path}")
         verified = place.run("verify", path, "--json")
-        require(verified.code == 0 and verified.json()["seals"] == ["ok"], f"the bundle under its final name: {verified}")
+        require(verified.code == 0 and set(verified.json()["seals"]) == {"ok"}, f"the bundle under its final name: {verified}")
         for line in path.read_text().splitlines()[1:-2]:
             record = json.loads(line)["key"]
             require(record["id"] in by_id, f"a bundle holds {record['name']}, which the catalog does not know")
@@ -234,7 +257,8 @@ def main():
                     calls = calls_of(place.dir, base, name, source)
                     points = 0
                     for when in ("before", "after") if mode == "kill" or source == "token" else ("before",):
-                        jobs = [(str(place.dir), base, mode, name, source, when, n) for n in range(1, calls + 1, STRIDE)]
+                        step = STRIDE if "KM_CRASH_STRIDE" in os.environ else SAMPLED.get(name, 1)
+                        jobs = [(str(place.dir), base, mode, name, source, when, n) for n in range(1, calls + 1, step)]
                         # The next ones until a run completes: the number of calls may differ a little from run to run.
                         number, completed = calls + 1, False
                         while not completed and number < calls + 20:

@@ -26,5 +26,7 @@ struct Agreement {
   Bytes point, secret;
 };
 Agreement agree(const PublicKey& key);
+/// ANSI X9.63's KDF (SEC 1, 3.6.1) without shared information; `hash` as `SHA-256`.
+Bytes x963_kdf(const std::string& hash, ByteView secret, std::size_t length);
 
 }  // namespace kmtool::crypto::reference

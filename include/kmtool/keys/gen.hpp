@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "kmtool/op/context.hpp"
+#include "kmtool/op/kek_out.hpp"
 
 namespace kmtool::keys {
 
@@ -16,6 +17,8 @@ struct GenRequest {
   bool exportable = false;
   std::optional<std::filesystem::path> backup;  ///< backup at birth: the bundle to write
   std::vector<std::string> keks;                ///< its KEKs
+  op::KekDestinations to;                       ///< role kek: to whom its backup goes (parents stand in `keks`)
+  op::ValueLayer layer;                         ///< role kek: over the backup's values
   std::optional<std::int64_t> cryptoperiod;     ///< seconds
   std::string owner, application;
   std::optional<UnixTime> activate_at;
@@ -25,6 +28,7 @@ struct GenRequest {
 struct GenResult {
   std::vector<op::VersionRecord> keys;
   std::optional<op::BundleRecord> bundle;
+  std::vector<op::KekRecipient> recipients;  ///< of a KEK's backup
 };
 
 /// Generates keys in the token (SP 800-133 r2) as version 1 of new names. All or nothing. With a backup the order is that of

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "kmtool/op/context.hpp"
+#include "kmtool/op/kek_out.hpp"
 
 namespace kmtool::keys {
 
@@ -14,6 +15,7 @@ struct SuccessorRequest {
   std::optional<std::filesystem::path> backup;  ///< the new version's backup at birth, to the recipients of the old one's
   std::optional<std::int64_t> overlap;          ///< seconds for which the old version stays active beside the new one
   std::function<std::vector<journal::Change>(const op::VersionRecord& to)> with;  ///< further rows of the same moment; may be empty
+  op::KekDestinations to = {};  ///< a KEK's backup: public keys, brought anew; its parents are those of the old one's, in their active versions
 };
 struct Successor {
   op::VersionRecord from, to;

@@ -3,6 +3,7 @@
 #include <string>
 #include <vector>
 
+#include "kmtool/bundle/bundle.hpp"
 #include "kmtool/core/json.hpp"
 #include "kmtool/core/time.hpp"
 #include "kmtool/domain/attributes.hpp"
@@ -60,7 +61,8 @@ struct VersionRecord {  ///< kind `version`, id = `name@v`
 
 struct BundleRecord {  ///< kind `bundle`, id = bundle id; the keys in it lie in `bundle-part` rows `ID/000000`
   std::string id, kind, path, host, digest;
-  std::vector<std::string> keks;
+  std::vector<std::string> keks;         ///< labels
+  std::vector<std::string> public_keys;  ///< fingerprints of the public keys that it is for (kind `kek`)
   std::uint64_t records = 0;
   UnixTime created = 0;
   std::optional<UnixTime> verified;
@@ -68,6 +70,8 @@ struct BundleRecord {  ///< kind `bundle`, id = bundle id; the keys in it lie in
   std::string kept_for;           ///< id of the bundle that replaced this one, which is kept beside it; empty: current
   std::vector<std::string> keys;  ///< labels; read with Context::bundle_keys()
 
+  /// Fills keks and public_keys.
+  void take_recipients(const std::vector<bundle::Recipient>& recipients);
   /// The rows; those of the keys only where `keys` is filled.
   [[nodiscard]] std::vector<journal::Change> changes() const;
   /// The rows' removal.

@@ -17,6 +17,8 @@ struct Profile {
   unsigned long kwp_mechanism = 0;
   std::string kwp_note;                  ///< e.g. `0x210A is PKCS#7 padding, not RFC 5649`, `odd lengths come back zero-padded`
   std::vector<std::string> oaep_hashes;  ///< `SHA-1`, `SHA-256`…: which unwrap RSA-OAEP accepts
+  /// Names of transports (domain/transport.hpp): what this token can wrap to a public key, and what its private keys can open.
+  std::vector<std::string> transports_out, transports_in;
   bool extractable_enforced = false;     ///< a non-extractable key cannot be wrapped
   bool wrap_with_trusted_enforced = false;
   bool local_correct = false;                 ///< CKA_LOCAL true on generated keys

@@ -16,6 +16,7 @@
 #include "kmtool/crypto/public_key.hpp"
 #include "kmtool/domain/algorithm.hpp"
 #include "kmtool/domain/attributes.hpp"
+#include "kmtool/domain/transport.hpp"
 #include "kmtool/pkcs11/profile.hpp"
 
 namespace kmtool::pkcs11 {
@@ -201,6 +202,17 @@ class Token {
   FreshObject create_public(const crypto::PublicKey& key, const ObjectSpec& spec);
   /// Mechanism name and number for the bundle header, by algorithm.
   [[nodiscard]] std::string wrap_mechanism_name(WrapAlgorithm algorithm) const;
+
+  // -- transport: to public keys ------------------------------------------------------------------------------------
+  /// Wraps a key to a public key. The recipient's key is a session object that can only wrap, for the call; what a two-step algorithm
+  /// needs in between is generated on the token and gone afterwards. `transport` must fit the key and be in profile().transports_out.
+  Bytes wrap_to(const crypto::PublicKey& recipient, Handle key, const Transport& transport);
+  /// Opens such a value with the private half of a transport key: as unwrap(). Throws unavailable (69) where the profile has not got
+  /// the algorithm, damaged (65) for what does not open.
+  FreshObject unwrap_from(const Object& private_half, KeyType type, const Transport& transport, ByteView wrapped, const ObjectSpec& spec,
+                          bool session_extractable);
+  /// `CKM_RSA_PKCS_OAEP`, `CKM_ECDH1_DERIVE`.
+  [[nodiscard]] static std::string transport_mechanism_name(const Transport& transport);
 
   // -- sealing and signing ------------------------------------------------------------------------------------------
   Bytes hmac_sha256(Handle key, ByteView data);

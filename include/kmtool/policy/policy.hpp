@@ -93,6 +93,11 @@ std::vector<Violation> judge_key(const Policy& policy, Role role, KeyType type, 
 std::vector<Violation> judge_wrap(const Policy& policy, const KeyFacts& kek, const KeyFacts& key, UnixTime now);
 /// The same for a backup at birth, where the key's exportability does not matter.
 std::vector<Violation> judge_backup(const Policy& policy, const KeyFacts& kek, const KeyFacts& key, UnixTime now);
+/// May this KEK leave its token for a parent KEK, or for a transport key elsewhere (`to`, by its role)? G-KEK by strength, naming what could
+/// carry it; G-SEALED (not waivable) where it is neither exportable nor just being born; G-WORK by the states of both.
+std::vector<Violation> judge_export(const Policy& policy, const KeyFacts& to, const KeyFacts& kek, UnixTime now, bool at_birth);
+/// May this KEK or transport key open a KEK that comes from elsewhere? Strength is reported: where it came from has decided on that.
+std::vector<Violation> judge_import(const Policy& policy, const KeyFacts& opener, const KeyFacts& kek);
 /// May this KEK unwrap (state may process)? Role kek.
 std::vector<Violation> judge_unwrap(const Policy& policy, const KeyFacts& kek, const KeyFacts& key, UnixTime now);
 

@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "kmtool/op/kek_out.hpp"
 #include "kmtool/rotate/hooks.hpp"
 #include "kmtool/transfer/rewrap.hpp"
 
@@ -15,6 +16,7 @@ struct Request {
   bool all = false, due = false;
   std::int64_t within = 0;                      ///< seconds: with `due`, also what will be due in this time
   std::optional<std::filesystem::path> backup;  ///< for one key that needs a backup at birth
+  op::KekDestinations to;                       ///< of a KEK's backup: the public keys (parents are known)
   std::vector<std::filesystem::path> rewrap;
   bool rewrap_all = false;
   std::string hook;                      ///< COMMAND and its words

@@ -40,7 +40,7 @@ SignerFound find_signer(op::Context* context, const std::optional<std::filesyste
 struct VerifyResult {
   bundle::Summary summary;
   SignerFound signer;
-  std::vector<std::string> seals;  ///< per recipient: `ok` or `not checked`
+  std::vector<std::string> seals;  ///< per seal, in their order: `ok` or `not checked`
 };
 /// Structure and signature; seals of the KEKs that the context's token holds (context may be null: no home).
 VerifyResult verify(op::Context* context, const std::filesystem::path& file, const std::optional<std::filesystem::path>& signer);
