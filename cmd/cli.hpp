@@ -90,6 +90,7 @@ void add_inspect(CLI::App& app, Globals& globals, Action& action);
 void add_unwrap(CLI::App& app, Globals& globals, Action& action);
 void add_audit(CLI::App& app, Globals& globals, Action& action);  // audit.hpp: one file a subcommand
 void add_apikey(CLI::App& app, Globals& globals, Action& action);
+void add_share(CLI::App& app, Globals& globals, Action& action);
 void add_ceremony(CLI::App& app, Globals& globals, Action& action);
 void add_encrypt(CLI::App& app, Globals& globals, Action& action);
 void add_decrypt(CLI::App& app, Globals& globals, Action& action);

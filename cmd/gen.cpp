@@ -1,6 +1,7 @@
 #include "common.hpp"
 #include "gen_spec.hpp"
 #include "kek.hpp"
+#include "share.hpp"
 
 namespace kmtool::cmd {
 
@@ -10,6 +11,7 @@ struct GenOptions {
   std::string spec, name, role, type, backup, cryptoperiod, owner, application, activate_at;
   std::vector<std::string> keks;
   op::KekDestinations to;
+  QuorumOptions quorum;
   bool exportable = false;
   int count = 1;
 };
@@ -69,17 +71,27 @@ int run(Globals& globals, const GenOptions& o) {
   const auto options = options_of(globals);
   return op::recorded(options, op::Need::mutation, "gen", request.name, [&](op::Context& context) {
     const auto lay_there = request.backup ? op::catalogued_at(context, std::filesystem::absolute(*request.backup)) : "";
+    std::optional<share::Maker> maker;
+    if (const auto quorum = quorum_of(o.quorum)) {
+      if (!request.backup || request.role != Role::kek) throw Error::usage("--quorum goes with the --backup of a kek", "keys are backed up under a kek, which has the quorum");
+      request.layer = maker.emplace(context, *quorum, *request.backup).layer();
+    }
     const auto made = keys::generate(context, request);
+    if (maker) maker->keep();
     const auto kept = kept_bundle(context, made, lay_there);
+    const auto shares = maker ? maker->shares() : std::vector<share::WrittenShare>{};
+    for (const auto& text : maker ? maker->warnings() : std::vector<std::string>{}) warn(globals, text);
     if (json_wanted(globals)) {
       Json json{{"keys", keys_json(context, made.keys)}};
       if (made.bundle) json["backup"] = {{"bundle", made.bundle->id}, {"out", made.bundle->path}, {"records", made.bundle->records}, {"kept", kept.empty() ? Json(nullptr) : Json(kept)}};
       if (made.bundle && !made.recipients.empty()) json["backup"]["recipients"] = recipients_json(made.recipients);
+      if (maker) json["backup"]["shares"] = shares_json(shares);
       globals.out.json(json);
     } else {
       print_keys(globals, context, made.keys);
       if (made.bundle) globals.out.line("backup     " + made.bundle->path);
       print_recipients(globals, made.recipients);
+      print_shares(globals, shares);
       if (!kept.empty()) note(globals, "the bundle that lay there is kept as " + kept + ": it holds a key that no other bundle has");
     }
     say_dry_run(globals);
@@ -100,6 +112,7 @@ void add_gen(CLI::App& app, Globals& globals, Action& action) {
   sub->add_option("--backup", o->backup, "back the key up at birth into this bundle; it can never leave the token again")->type_name("FILE");
   repeatable(sub->add_option("--kek", o->keks, "the KEK of the backup; may be repeated")->type_name("KEK"));
   add_public_destinations(sub, o->to);
+  add_quorum(sub, o->quorum);
   sub->add_option("--cryptoperiod", o->cryptoperiod, "originator usage period, e.g. 90d (the policy's)")->type_name("DURATION");
   sub->add_option("--owner", o->owner, "who answers for the key")->type_name("TEXT");
   sub->add_option("--application", o->application, "what uses the key")->type_name("TEXT");

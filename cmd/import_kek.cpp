@@ -1,5 +1,6 @@
 #include "common.hpp"
 #include "kmtool/core/text.hpp"
+#include "kmtool/share/quorum.hpp"
 #include "kmtool/transfer/kek.hpp"
 
 namespace kmtool::cmd {
@@ -9,6 +10,7 @@ namespace {
 struct ImportOptions {
   transfer::ImportKekRequest request;
   std::string file, signer;
+  std::vector<std::string> shares;
 };
 
 void print(Globals& globals, const op::Context& context, const ImportOptions& o, const transfer::ImportKekResult& done) {
@@ -33,6 +35,9 @@ int run(Globals& globals, ImportOptions& o) {
   if (!o.signer.empty()) request.signer = o.signer;
   if (request.check && (request.activate || !request.as.empty())) throw Error::usage("--check imports nothing; --as and --activate do not go with it");
   return op::recorded(options_of(globals), op::Need::mutation, request.check ? "import-kek --check" : "import-kek", o.file, [&](op::Context& context) {
+    const auto opener = share::opener(context, {o.shares.begin(), o.shares.end()});
+    request.before_open = opener.before_open;
+    request.take_off = opener.take_off;
     const auto done = transfer::import_kek(context, request);
     if (json_wanted(globals)) {
       Json json{{"keys", keys_json(context, {done.kek})}, {"opened_by", done.opened_by}, {"signer", done.signer}, {"checked", done.checked}, {"compared", done.compared}, {"reported", Json::array()}};
@@ -56,6 +61,7 @@ void add_import_kek(CLI::App& app, Globals& globals, Action& action) {
   sub->add_option("file", o->file, "the bundle")->required()->type_name("FILE");
   sub->add_option("--signer", o->signer, "the exporting site's public key, which must have signed it (else a pinned one)")->type_name("PEM");
   sub->add_option("--using", o->request.using_key, "the transport key or parent KEK that shall open it (the first that can)")->type_name("KEY");
+  repeatable(sub->add_option("--share", o->shares, "a custodian's share; as often as the quorum needs")->type_name("FILE"));
   sub->add_option("--as", o->request.as, "import under this name")->type_name("NAME");
   sub->add_flag("--activate", o->request.activate, "for full use, while the originator period lasts");
   sub->add_flag("--check", o->request.check, "drill: open it, prove it, compare it with the KEK on this token, keep nothing");

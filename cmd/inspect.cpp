@@ -25,6 +25,7 @@ void print_header(Globals& globals, const bundle::Summary& summary) {
     table.row({recipient.is_public() ? "public key" : "kek", (recipient.is_public() ? recipient.public_key : recipient.kek) + ", " + std::string(to_text(recipient.type)) + ", " +
                                                                  std::string(recipient.algorithm_text()) + " (" + recipient.mechanism + ")"});
   }
+  if (header.quorum) table.row({"quorum", std::to_string(header.quorum->needed) + " of " + std::to_string(header.quorum->shares) + " shares open it"});
   for (const auto& waiver : header.waivers) table.row({"waiver", waiver.rule + ": " + waiver.reason});
   table.row({"signer", summary.signature.key});
   globals.out.table(table, false);
@@ -50,6 +51,7 @@ int run(Globals& globals, const std::string& file) {
       json["recipients"].push_back(std::move(one));
     }
     for (const auto& waiver : header.waivers) json["waivers"].push_back({{"rule", waiver.rule}, {"reason", waiver.reason}});
+    if (header.quorum) json["quorum"] = {{"needed", header.quorum->needed}, {"shares", header.quorum->shares}};
     for (const auto& record : records) json["keys"].push_back(record_json(record));
     globals.out.json(json);
     return 0;

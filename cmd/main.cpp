@@ -181,7 +181,7 @@ void add_commands(CLI::App& app, Globals& globals, Action& action) {
       {"KEKs between tokens", {add_export_kek, add_import_kek}},
       {"Audit", {add_audit}},
       {"API keys", {add_apikey}},
-      {"Ceremonies", {add_ceremony}},
+      {"Ceremonies", {add_share, add_ceremony}},
       {"Shells", {add_completion}},
   };
   std::set<CLI::App*> known;

@@ -7,6 +7,7 @@
 
 #include "kmtool/core/encoding.hpp"
 #include "kmtool/core/text.hpp"
+#include "kmtool/crypto/gate.hpp"
 #include "kmtool/domain/name.hpp"
 
 namespace kmtool::bundle {
@@ -98,8 +99,10 @@ void check_recipients(const Header& header, const JsonFail& fail) {
 }
 
 /// RFC 3394 adds one block; RFC 5649 pads to blocks first. What a pair's encoding measures is known after unwrapping only.
-void check_wrapped(const Record& record, std::size_t number, const Recipient& recipient, const JsonFail& fail) {
-  const std::size_t size = record.wrapped[number].size();
+/// `layer`: what a quorum's encryption adds.
+void check_wrapped(const Record& record, std::size_t number, const Recipient& recipient, std::size_t layer, const JsonFail& fail) {
+  if (record.wrapped[number].size() < layer) fail(fmt::format("wrapped value {}: too short for the quorum's layer", number));
+  const std::size_t size = record.wrapped[number].size() - layer;
   if (recipient.is_public()) {
     const auto expected = transported_length(recipient.transport, recipient.type, record.plaintext_length.value_or(0));
     if (size == expected) return;
@@ -158,6 +161,23 @@ std::uint64_t hash_of(std::string_view text) { return std::hash<std::string_view
 
 }  // namespace
 
+namespace {
+
+void check_quorum(const Header& header, const JsonFail& fail) {
+  const auto& quorum = *header.quorum;
+  if (!header.of_kek()) fail("field \"quorum\": only a bundle of kind \"kek\" has one");
+  if (quorum.needed < 2 || quorum.needed > quorum.shares || quorum.shares > 255) fail("quorum: expected 2 ≤ needed ≤ shares ≤ 255");
+  if (quorum.commitments.size() != quorum.shares) fail("quorum: expected one commitment a share");
+  for (std::size_t i = 0; i < quorum.commitments.size(); ++i) {
+    if (!is_sha256_hex(quorum.commitments[i])) fail(fmt::format("quorum: commitment {} is not a sha-256 in hexadecimal", i + 1));
+    for (std::size_t j = 0; j < i; ++j) {
+      if (quorum.commitments[i] == quorum.commitments[j]) fail(fmt::format("quorum: commitments {} and {} are the same", j + 1, i + 1));
+    }
+  }
+}
+
+}  // namespace
+
 void check_header(const Header& header, const JsonFail& fail) {
   if (header.kind != "keys" && header.kind != "kek") fail(fmt::format("unknown kind \"{}\"", printable(header.kind.substr(0, 64))));
   if (header.of_kek() && header.records != 2) fail("field \"records\": a kek is 2 records");
@@ -165,6 +185,7 @@ void check_header(const Header& header, const JsonFail& fail) {
   if (!is_time(header.created)) fail("field \"created\": out of range");
   if (header.creator.empty() || header.creator.size() > max_text) fail("field \"creator\": expected 1 to 500 bytes");
   check_recipients(header, fail);
+  if (header.quorum) check_quorum(header, fail);
   if (header.records < 1 || header.records > max_records) fail("field \"records\": expected 1 to 10000000");
   for (const auto& waiver : header.waivers) {
     if (!is_rule_id(waiver.rule)) fail("waivers: expected the id of a rule such as G-KEK");
@@ -186,7 +207,7 @@ void check_record(const Record& record, const Header& header, const JsonFail& fa
   if (record.wrapped.size() != recipients.size()) {
     fail(fmt::format("field \"wrapped\": {} values for {} recipients", record.wrapped.size(), recipients.size()));
   }
-  for (std::size_t i = 0; i < recipients.size(); ++i) check_wrapped(record, i, recipients[i], fail);
+  for (std::size_t i = 0; i < recipients.size(); ++i) check_wrapped(record, i, recipients[i], header.quorum ? crypto::gate_overhead : 0, fail);
 }
 
 void check_second(const Record& first, const Record& second, const JsonFail& fail) {

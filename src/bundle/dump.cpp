@@ -79,6 +79,14 @@ std::string dump(const Header& header) {
     note["reason"] = waiver.reason;
     json["waivers"].push_back(note);
   }
+  if (header.quorum) {
+    Json quorum;
+    quorum["needed"] = header.quorum->needed;
+    quorum["shares"] = header.quorum->shares;
+    quorum["algorithm"] = "HKDF-SHA256+AES-256-GCM";
+    quorum["commitments"] = header.quorum->commitments;
+    json["quorum"] = quorum;
+  }
   return dump_json(json);
 }
 

@@ -149,6 +149,23 @@ TokenNote parse_token(const Json& json, const JsonFail& fail) {
   return token;
 }
 
+namespace {
+
+Quorum quorum_of(const Json& json, const JsonFail& fail) {
+  JsonReader reader(json, fail, "quorum");
+  Quorum quorum;
+  quorum.needed = static_cast<unsigned>(reader.integer("needed", 2, 255));
+  quorum.shares = static_cast<unsigned>(reader.integer("shares", 2, 255));
+  if (const auto algorithm = reader.text("algorithm"); algorithm != "HKDF-SHA256+AES-256-GCM") {
+    reader.fail(fmt::format("unknown algorithm \"{}\"", shown(algorithm)));
+  }
+  quorum.commitments = reader.texts("commitments");
+  reader.finish();
+  return quorum;
+}
+
+}  // namespace
+
 Header parse_header(std::string_view line, const JsonFail& fail) {
   const Json json = parse_line(line, "kmbundle", fail);
   JsonReader reader(json, fail);
@@ -170,6 +187,7 @@ Header parse_header(std::string_view line, const JsonFail& fail) {
     header.waivers.push_back({.rule = note.text("rule"), .reason = note.text("reason")});
     note.finish();
   }
+  if (const Json* quorum = reader.optional_any("quorum")) header.quorum = quorum_of(*quorum, fail);
   reader.finish();
   check_header(header, fail);
   require_spelling(line, dump(header), fail);

@@ -199,7 +199,7 @@ SecretBytes dump(const Share& share) {
 
 Share parse(const SecretBytes& text, const std::string& name) {
   const std::string_view all(reinterpret_cast<const char*>(text.reveal().data()), text.size());
-  if (all.starts_with("-----BEGIN CMS")) {
+  if (all.find("-----BEGIN CMS") != std::string_view::npos) {
     throw Error::refused("quorum", printable(name) + " is still encrypted to its custodian",
                          "the custodian opens it: openssl cms -decrypt -inform PEM -in FILE -inkey KEY -out SHARE");
   }

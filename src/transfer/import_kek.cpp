@@ -102,6 +102,11 @@ Proven prove(op::Context& context, const ImportKekRequest& request) {
   }
   find_opener(context, request, proven);
   prove_opener(context, request, proven);
+  const auto& quorum = proven.summary.header.quorum;
+  if (quorum && !request.take_off) {
+    throw Error::refused("quorum", fmt::format("{} of {} shares are needed", quorum->needed, quorum->shares), "give --share FILE for each");
+  }
+  if (request.before_open) request.before_open(proven.summary.header);
   return proven;
 }
 

@@ -39,6 +39,11 @@ struct Recipient {
   [[nodiscard]] std::string name() const { return is_public() ? "public key " + public_key : kek; }
   [[nodiscard]] std::string_view algorithm_text() const { return is_public() ? to_text(transport) : to_text(algorithm); }
 };
+/// Kind `kek` only: the wrapped values are encrypted once more, and only so many custodians' shares together open that (crypto/gate.hpp).
+struct Quorum {
+  unsigned needed = 0, shares = 0;        ///< 2 ≤ needed ≤ shares ≤ 255
+  std::vector<std::string> commitments = {};  ///< one a share: SHA-256, hex
+};
 struct WaiverNote {
   std::string rule, reason;
 };
@@ -51,6 +56,7 @@ struct Header {
   std::vector<Recipient> recipients;  ///< 1…16
   std::uint64_t records = 0;          ///< 1…10,000,000
   std::vector<WaiverNote> waivers;
+  std::optional<Quorum> quorum = {};
   [[nodiscard]] bool of_kek() const { return kind == "kek"; }
 };
 struct Record {

@@ -32,6 +32,8 @@ struct ImportKekRequest {
   std::string using_key;                        ///< the transport key or parent KEK that shall open it; empty: the first that can
   std::string as;                               ///< new name
   bool activate = false, check = false;
+  /// When everything about the file is proven, and before anything is begun: what the layer needs (a quorum's shares).
+  std::function<void(const bundle::Header& header)> before_open;
   /// Takes a layer off a wrapped value (a quorum's); empty where there is none.
   std::function<Bytes(const bundle::Header& header, std::size_t record, std::size_t recipient, ByteView value)> take_off;
 };
