@@ -1,5 +1,6 @@
 #pragma once
 #include "common.hpp"
+#include "kmtool/tlog/cosignature.hpp"
 
 namespace kmtool::cmd {
 
@@ -7,5 +8,19 @@ namespace kmtool::cmd {
 using AddAudit = void(CLI::App& audit, Globals& globals, Action& action);
 AddAudit add_audit_keys;
 AddAudit add_audit_guidance;
+AddAudit add_audit_log;
+AddAudit add_audit_verify;
+AddAudit add_audit_checkpoint;
+AddAudit add_audit_export;
+AddAudit add_audit_prove;
+AddAudit add_audit_consistency;
+AddAudit add_audit_verify_proof;
+AddAudit add_audit_cosign;
+AddAudit add_audit_inventory;
+
+/// Verifier keys of witnesses, each a text or a file with one. Throws usage (64).
+std::vector<tlog::VerifierKey> witness_keys(const std::vector<std::string>& texts);
+/// What a command made: into the file `out`, or (empty or `-`) to standard output.
+void put_product(Globals& globals, const std::string& out, const std::string& text);
 
 }  // namespace kmtool::cmd

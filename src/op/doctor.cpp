@@ -5,8 +5,8 @@
 #include "kmtool/core/encoding.hpp"
 #include "kmtool/core/text.hpp"
 #include "kmtool/op/admin.hpp"
-#include "kmtool/op/bundle_out.hpp"
 #include "kmtool/op/invocations.hpp"
+#include "kmtool/op/objects.hpp"
 #include "op/state.hpp"
 
 namespace kmtool::op {
@@ -34,44 +34,11 @@ Check check_rollback(Context& context) {
 
 /// Every version against the token, and every object on the token against the catalog.
 void check_objects(Context& context, std::vector<Check>& checks) {
-  std::map<Bytes, std::vector<pkcs11::Object>> by_id;
-  std::size_t nameless = 0;
-  for (auto& object : context.token().scan()) {
-    if (object.nameless()) ++nameless;
-    by_id[object.id].push_back(std::move(object));
-  }
-  std::size_t good = 0;
-  std::set<Bytes> known{context.home.config.anchor_id()};
-  for (const auto& signer : context.signers()) known.insert(signer.id);
-  for (const auto& version : context.versions()) {
-    known.insert(version.id);
-    if (version.state == State::destroyed) continue;
-    const auto& objects = by_id[version.id];
-    std::string wrong;
-    if (objects.size() != parts_of(version.role).size()) wrong = fmt::format("{} objects on the token instead of {}", objects.size(), parts_of(version.role).size());
-    for (const auto& object : objects) {
-      std::string nearest_difference = "unknown object";
-      for (const Part part : parts_of(version.role)) {
-        const auto differences = differences_of(context, version, part, object);
-        nearest_difference = differences.empty() ? "" : join(differences, ", ");
-        if (differences.empty()) break;
-      }
-      if (!nearest_difference.empty()) wrong = nearest_difference;
-    }
-    if (wrong.empty()) {
-      ++good;
-    } else {
-      checks.push_back({Verdict::bad, "key " + version.label(), wrong});
-    }
-  }
-  checks.push_back({Verdict::ok, "keys", fmt::format("{} as recorded", good)});
-  std::size_t foreign = 0;
-  for (const auto& [id, objects] : by_id) {
-    if (!known.contains(id)) foreign += objects.size();
-  }
-  foreign -= std::min(foreign, nameless);
-  if (foreign > 0) checks.push_back({Verdict::note, "other objects", fmt::format("{} on the token that this home does not manage", foreign)});
-  if (nameless > 0) checks.push_back({Verdict::note, "nameless objects", fmt::format("{} without label and id, not made by an open command", nameless)});
+  const auto report = compare_objects(context);
+  for (const auto& [label, wrong] : report.wrong) checks.push_back({Verdict::bad, "key " + label, wrong});
+  checks.push_back({Verdict::ok, "keys", fmt::format("{} as recorded", report.good)});
+  if (const auto n = report.foreign.size(); n > 0) checks.push_back({Verdict::note, "other objects", fmt::format("{} on the token that this home does not manage", n)});
+  if (const auto n = report.nameless.size(); n > 0) checks.push_back({Verdict::note, "nameless objects", fmt::format("{} without label and id, not made by an open command", n)});
 }
 
 Check check_signers(Context& context) {

@@ -64,15 +64,11 @@ void require_size(bool ok) {
 }  // namespace
 
 Hash leaf_hash(ByteView entry) {
-  // Entries are up to 64 KiB: hashed in one stream rather than copied behind the prefix.
-  constexpr std::uint8_t prefix = 0;
-  crypto::Digest digest(crypto::Hash::sha256);
-  digest.update({&prefix, 1});
-  digest.update(entry);
-  const Bytes value = digest.value();
-  Hash hash{};
-  std::copy(value.begin(), value.end(), hash.begin());
-  return hash;
+  // Copied behind the prefix: that costs less than a stream of its own for each entry, of which a journal has a million.
+  static thread_local Bytes prefixed;
+  prefixed.assign(1, 0);
+  append(prefixed, entry);
+  return crypto::sha256(prefixed);
 }
 
 Hash node_hash(const Hash& left, const Hash& right) {
