@@ -1,5 +1,6 @@
 #include "kmtool/core/encoding.hpp"
 #include "kmtool/core/file.hpp"
+#include "kmtool/core/text.hpp"
 #include "kmtool/crypto/digest.hpp"
 #include "kmtool/op/admin.hpp"
 #include "op/signer_keys.hpp"
@@ -69,8 +70,11 @@ pkcs11::Token open_token(const Options& options, const home::Config& config) {
   token.use_profile(token.probe());
   const auto& profile = token.profile();
   if (!profile.hmac_sha256 || !profile.ecdsa_p256) {
-    throw Error::unavailable("this token lacks what a home needs: HMAC-SHA-256 to seal and ECDSA P-256 to sign",
-                             "kmtool cannot use it; pkcs11-tool --list-mechanisms shows what it has");
+    std::vector<std::string> lacks;
+    if (!profile.hmac_sha256) lacks.emplace_back("HMAC-SHA-256, which seals bundles");
+    if (!profile.ecdsa_p256) lacks.emplace_back("ECDSA P-256, which signs bundles and the journal");
+    throw Error::unavailable("this token lacks what a home needs: " + join(lacks, "; and "),
+                             "no home can be made on it; kmtool audit keys still examines the keys on it, without a home");
   }
   return token;
 }
