@@ -133,7 +133,7 @@ ReissueResult reissue(op::Context& context, const ReissueRequest& request) {
     layer.before_commit(header);
     file.commit();
     result.bundle = row_of(header, target, records.front(), digest);
-    auto changes = op::replaced_changes(context, plan.files[0]);
+    auto changes = op::replaced_changes(context, plan.files[0], result.bundle);
     for (auto& change : result.bundle.changes()) changes.push_back(std::move(change));
     return op::Outcome{std::move(changes), {{"bundle", id}, {"digest", digest}}};
   });
