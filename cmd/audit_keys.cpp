@@ -109,16 +109,19 @@ int print(Globals& globals, const KeysOptions& o, const audit::KeysReport& repor
 int run(Globals& globals, const KeysOptions& o) {
   const auto format = chosen_format(globals, {"table", "json", "sarif", "html"});
   if (o.no_login && o.probe) throw Error::usage("--probe makes session objects and needs a login", "leave out --no-login");
+  auto options = options_of(globals);
   if (names_token(o)) {
     auto token = open_token(globals, o);
-    return print(globals, o, audit::audit_token(token, o.probe, options_of(globals).clock(), make_progress(globals)), format);
+    auto report = audit::audit_token(token, o.probe, options.clock(), options.progress);
+    audit::waive(report, policy::default_policy(), options.waivers);
+    return print(globals, o, report, format);
   }
-  auto options = options_of(globals);
   options.many_objects = true;
   return op::recorded(options, op::Need::token, "audit keys", "", [&](op::Context& context) {
     auto report = audit::audit_keys(context, o.probe);
     for (auto& finding : apikey::findings(context)) report.findings.push_back(std::move(finding));
     policy::sort_findings(report.findings);
+    audit::waive(report, context.home.policy, context.options.waivers);
     return print(globals, o, report, format);
   });
 }

@@ -190,6 +190,18 @@ bool KeysReport::fails(policy::Severity least) const {
   return std::any_of(findings.begin(), findings.end(), [&](const policy::Finding& finding) { return finding.severity >= least && finding.waived.empty(); });
 }
 
+void waive(KeysReport& report, const policy::Policy& policy, const std::vector<policy::Waiver>& waivers) {
+  for (const auto& waiver : waivers) {
+    if (policy.forbidden_waivers.contains(waiver.rule)) {
+      throw Error::refused(waiver.rule, "policy forbids waiving " + waiver.rule, "see forbidden_waivers in policy.json");
+    }
+    for (auto& finding : report.findings) {
+      if (finding.rule == waiver.rule && finding.waived.empty()) finding.waived = waiver.reason;
+    }
+  }
+  policy::sort_findings(report.findings);
+}
+
 KeysReport audit_keys(op::Context& context, bool probe) {
   auto traits = op::token_traits(context.token());
   KeysReport report = begin(context.token(), traits, probe, context.now());

@@ -93,6 +93,10 @@ class Seeded(harness.Case):
     def test_fail_on(self):
         self.assertEqual(self.kmtool(*self.words, "--fail-on", "critical", "--json").code, 1)
         self.refused(64, *self.words, "--fail-on", "dreadful")
+        waivers = [word for rule in sorted({f["rule"] for f in self.report["findings"]}) for word in ("--waive", f"{rule}=known")]
+        waived = self.ok_json(*self.words, "--fail-on", "low", *waivers)
+        self.assertEqual({f["waived"] for f in waived["findings"]}, {"known"})
+        self.assertEqual(sum(waived["summary"].values()), 0)
 
     def test_table_says_why_and_how(self):
         plain, told = self.ok(*self.words).out, self.ok(*self.words, "-v").out

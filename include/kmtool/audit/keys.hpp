@@ -33,6 +33,9 @@ KeysReport audit_keys(op::Context& context, bool probe);
 /// Any token, without a home: the default policy, and nothing is known of who made what.
 KeysReport audit_token(pkcs11::Token& token, bool probe, UnixTime now, const Progress& progress = {});
 
+/// Waivers of the command line hold for this report alone: findings of their rules fail nothing. Throws refused (77) where policy forbids one.
+void waive(KeysReport& report, const policy::Policy& policy, const std::vector<policy::Waiver>& waivers);
+
 /// CLI.md's document.
 Json keys_json(const KeysReport& report);
 /// SARIF 2.1.0: every check is a rule, every finding a result; the path of an attack is its code flow.
