@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "kmtool/core/encoding.hpp"
 #include "kmtool/core/error.hpp"
@@ -140,14 +141,22 @@ void UsageCount::add(const UsageCount& other) {
   }
 }
 
+UsageCounter::Slot& UsageCounter::slot(std::string_view id) {
+  auto found = slots_.find(id);
+  if (found == slots_.end()) found = slots_.try_emplace(std::string(id)).first;
+  if (found->second.count.empty()) ++counted_;
+  return found->second;
+}
+
 void UsageCounter::count(const Verdict& verdict, const Request& request) {
   const std::string_view id = verdict.key != nullptr ? std::string_view(verdict.key->id) : !verdict.named_id.empty() ? verdict.named_id : std::string_view(unknown_id);
-  auto window = windows_.find(id);
-  if (window == windows_.end()) window = windows_.emplace(id, Window{}).first;
-  auto& count = counts_[window->first];
-  if (window->second.second != request.time) window->second = {request.time, 0};
-  if (++window->second.count > count.peak) {
-    count.peak = window->second.count;
+  auto& [count, second, in_second] = slot(id);
+  if (second != request.time) {
+    second = request.time;
+    in_second = 0;
+  }
+  if (++in_second > count.peak) {
+    count.peak = in_second;
     count.peak_at = request.time;
   }
   if (!verdict.allowed) {
@@ -170,13 +179,22 @@ void UsageCounter::count(const Verdict& verdict, const Request& request) {
 
 UsageCounts UsageCounter::take() {
   UsageCounts taken;
-  taken.swap(counts_);
-  if (windows_.size() > taken.size()) windows_.clear();  // keys that are not used any more
+  for (auto slot = slots_.begin(); slot != slots_.end();) {
+    if (slot->second.count.empty()) {
+      slot = slots_.erase(slot);  // not used since the last time
+      continue;
+    }
+    taken.emplace(slot->first, std::exchange(slot->second.count, {}));
+    ++slot;
+  }
+  counted_ = 0;
   return taken;
 }
 
 void UsageCounter::put_back(UsageCounts counts) {
-  for (auto& [id, count] : counts) counts_[id].add(count);
+  for (auto& [id, count] : counts) {
+    if (!count.empty()) slot(id).count.add(count);
+  }
 }
 
 std::string to_line(const UsageBatch& batch) {

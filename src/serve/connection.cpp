@@ -12,7 +12,6 @@
 namespace kmtool::serve {
 namespace {
 
-using boost::asio::posix::stream_descriptor;
 using boost::system::error_code;
 using namespace std::chrono_literals;
 
@@ -26,7 +25,7 @@ constexpr std::size_t most_drained = 1024 * 1024;
 // -- a connection -------------------------------------------------------------------------------------------------------
 
 Connection::Connection(Worker& worker, Accepted accepted, Gateway::Door door)
-    : worker_(&worker), socket_(worker.io(), accepted.fd.get()), peer_(accepted.peer), door_(door) {
+    : worker_(&worker), socket_(worker.io().get_executor(), accepted.fd.get()), peer_(accepted.peer), door_(door) {
   accepted.fd.release();
 }
 
@@ -88,7 +87,7 @@ void Connection::proceed(std::string_view data) {
     if (!gone) {
       if (!closing_) in_.assign(data);
       now_waits(Waits::write);
-      socket_.async_wait(stream_descriptor::wait_write, [self = shared_from_this()](const error_code& error) {
+      socket_.async_wait(Stream::wait_write, [self = shared_from_this()](const error_code& error) {
         if (!error) self->guarded([&self] { self->on_writable(); });
       });
       return;

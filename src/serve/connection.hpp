@@ -20,6 +20,9 @@ using Steady = std::chrono::steady_clock;
 /// What is read at once: most heads, and little enough for ten thousand connections.
 inline constexpr std::size_t read_size = 2048;
 
+/// Of this kind of loop and no other: nothing is looked up at run time.
+using Stream = boost::asio::posix::basic_stream_descriptor<boost::asio::io_context::executor_type>;
+
 /// One connection. It belongs to one worker's thread.
 class Connection : public std::enable_shared_from_this<Connection> {
  public:
@@ -52,7 +55,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void now_waits(Waits what);
 
   Worker* worker_;
-  boost::asio::posix::stream_descriptor socket_;
+  Stream socket_;
   Peer peer_;
   Gateway::Door door_;
   std::array<char, read_size> buffer_{};

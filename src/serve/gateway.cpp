@@ -52,10 +52,6 @@ void say_no(Answer& answer, int status, std::string_view rule, std::string_view 
   answer.body.assign(reason).append("\n");
 }
 
-std::int64_t microseconds() {
-  return std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
-
 /// As Address::text(), without the C library's formatting for the address that nearly every client has.
 std::string text_of(const apikey::Address& address) {
   if (address.v6) return address.text();
@@ -96,11 +92,7 @@ void fill(const apikey::Verdict& verdict, const Question& question, Answer& answ
 }  // namespace
 
 Gateway::Gateway(const Options& options, const Log& log)
-    : options_(options),
-      log_(log),
-      state_(options.state),
-      registry_(options_, state_, log_),
-      spool_(state_.folder(), spool_id) {
+    : options_(options), log_(log), state_(options.state), registry_(options_, state_, log_), spool_(state_.folder(), spool_id) {
   for (const auto& text : options.trusted_proxies) trusted_.add(text);
   for (int i = 0; i < options.threads; ++i) counters_.push_back(std::make_unique<Counters>());
   started_ = std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
@@ -192,7 +184,7 @@ void Gateway::answer(const Head& head, const Peer& peer, Door door, Desk& desk, 
     const bool ours = path == "/metrics" || path == "/healthz";
     if (door == Door::admin || (door == Door::both && ours && !came_through_proxy(head))) return admin(path, desk, answer);
     const auto begun = std::chrono::steady_clock::now();
-    check(head, peer, desk, answer);
+    check(head, peer, begun, desk, answer);
     desk.counters->observe(
         std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now() - begun).count());
   } catch (...) {
@@ -208,11 +200,11 @@ void Gateway::answer(const Head& head, const Peer& peer, Door door, Desk& desk, 
   }
 }
 
-void Gateway::check(const Head& head, const Peer& peer, Desk& desk, Answer& answer) {
+void Gateway::check(const Head& head, const Peer& peer, std::chrono::steady_clock::time_point now, Desk& desk, Answer& answer) {
   Question question;
   read_question(head, peer, trusted_, options_.query_key, question);
   question.attributes.time = options_.clock();
-  question.attributes.microseconds = microseconds();
+  question.attributes.microseconds = std::chrono::duration_cast<std::chrono::microseconds>(now.time_since_epoch()).count();
   registry_.refresh(desk.view);
   if (const auto refusal = not_ready(desk.view.loaded.get(), question.attributes.time)) return refuse(*refusal, desk, answer);
   if (question.two_keys) return refuse(Refusal::two_keys, desk, answer);

@@ -44,7 +44,7 @@ class Gateway {
   [[nodiscard]] Totals totals() const { return totals_of(counters_); }
 
  private:
-  void check(const Head& head, const Peer& peer, Desk& desk, Answer& answer);
+  void check(const Head& head, const Peer& peer, std::chrono::steady_clock::time_point now, Desk& desk, Answer& answer);
   void decide(const Question& question, Desk& desk, Answer& answer);
   [[nodiscard]] std::optional<Refusal> not_ready(const Loaded* loaded, UnixTime now) const;
   void refuse(Refusal refusal, Desk& desk, Answer& answer);

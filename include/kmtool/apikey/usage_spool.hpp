@@ -6,6 +6,8 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <string_view>
+#include <unordered_map>
 #include <vector>
 
 #include "kmtool/apikey/decision.hpp"
@@ -57,15 +59,22 @@ class UsageCounter {
   UsageCounts take();
   /// Puts back what could not be written.
   void put_back(UsageCounts counts);
-  [[nodiscard]] bool empty() const { return counts_.empty(); }
+  [[nodiscard]] bool empty() const { return counted_ == 0; }
 
  private:
-  struct Window {
-    UnixTime second = 0;
-    std::uint64_t count = 0;
+  struct Slot {
+    UsageCount count;
+    UnixTime second = 0;          ///< the second that the burst's window is
+    std::uint64_t in_second = 0;  ///< requests in it
   };
-  UsageCounts counts_;
-  std::map<std::string, Window, std::less<>> windows_;
+  struct Hash {
+    using is_transparent = void;
+    std::size_t operator()(std::string_view id) const noexcept { return std::hash<std::string_view>()(id); }
+  };
+  Slot& slot(std::string_view id);
+  /// Hashed, and one lookup a request: a gateway counts some hundred thousand of them in a second.
+  std::unordered_map<std::string, Slot, Hash, std::equal_to<>> slots_;
+  std::size_t counted_ = 0;  ///< slots whose count is not empty
 };
 
 struct UsageBatch {
