@@ -1,0 +1,61 @@
+"""From a home with a token to the gateway and back: keys issued, published, served, revoked; usage taken home."""
+
+import shutil
+import time
+
+import gateway
+import harness
+
+
+class Round(gateway.GatewayCase):
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.home = cls.embedded_home()
+        cls.env = dict(cls.env, KMTOOL_HOME=str(cls.home))
+        cls.document = cls.dir / "document.pem"
+        shutil.copy(cls.home / "signers" / "document.pem", cls.document)
+
+    def publish(self, *more):
+        return self.ok_json("apikey", "publish", "--out", self.snapshot, *more)
+
+    def test_round(self):
+        web = self.ok_json("apikey", "create", "--app", "web", "--ip", "198.51.100.0/24", "--rate", "1000/min")
+        mobile = self.ok_json("apikey", "create", "--app", "mobile", "--unrestricted")
+        self.snapshot, self.state = self.dir / "keys.kmk", self.dir / "state"
+        self.assertEqual(self.publish()["keys"], 2)
+
+        class Signer:
+            pem = self.document
+        # Where the gateway runs there is no home, no token and no PIN.
+        bare = harness.base_env(self.dir)
+        self.env, env = bare, self.env
+        gate = gateway.Gateway(self, self.snapshot, Signer, self.state, "--trusted-proxy", "127.0.0.1")
+        self.addCleanup(lambda: gate.process.poll() is None and gate.kill())
+        self.env = env
+        near, far = {"X_Forwarded_For": "198.51.100.7"}, {"X_Forwarded_For": "203.0.113.1"}
+        yes = gate.ask(X_Api_Key=web["key"], **near)
+        self.verdict(yes, 200)
+        self.assertEqual((yes.headers["x-kmtool-id"], yes.headers["x-kmtool-app"]), (web["id"], "web"))
+        self.verdict(gate.ask(X_Api_Key=web["key"], **far), 403, "ip")
+        self.verdict(gate.ask(Authorization=f"Bearer {mobile['key']}", **far), 200)
+
+        self.ok("apikey", "revoke", mobile["id"], "--reason", "lost", "--yes")
+        self.publish()
+        self.assertLess(gate.wait(lambda: gate.ask(X_Api_Key=mobile["key"], **far).rule == "revoked"), 2)
+        self.verdict(gate.ask(X_Api_Key=web["key"], **near), 200)
+        before = gate.metrics()["kmtool_apikey_snapshot_sequence"]
+        self.publish("--not-after", "1h")
+        gate.wait(lambda: gate.metrics()["kmtool_apikey_snapshot_sequence"] > before)
+        self.assertEqual(gate.stop()[0], 0)
+
+        taken = self.ok_json("apikey", "usage", "--ingest", self.state)
+        counts = {k["app"]: (k["allowed"], k["denied_by"]) for k in taken["keys"]}
+        self.assertEqual(counts["web"], (2, {"ip": 1}))
+        self.assertEqual((counts["mobile"][0], counts["mobile"][1]["revoked"] >= 1), (1, True))
+        again = self.ok_json("apikey", "usage", "--ingest", self.state)
+        self.assertEqual({k["app"]: k["allowed"] for k in again["keys"]}, {"web": 2, "mobile": 1})
+
+
+if __name__ == "__main__":
+    harness.main()
