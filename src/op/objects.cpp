@@ -21,6 +21,8 @@ std::string wrong_with(Context& context, const VersionRecord& version, const std
   std::size_t keys = 0;
   for (const auto& object : objects) {
     if (object.object_class == pkcs11::ObjectClass::certificate || object.object_class == pkcs11::ObjectClass::data) continue;
+    // A kek that came back from its export carries the id of the version that was destroyed, under its own label.
+    if (version.state == State::destroyed && object.label != version.object_label()) continue;
     ++keys;
     std::string nearest_difference = "unknown object";
     for (const Part part : parts_of(version.role)) {
