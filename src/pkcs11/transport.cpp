@@ -112,12 +112,29 @@ CK_OBJECT_HANDLE open_transported(const Session& session, const Profile& profile
   return session.unwrap(wrap_mechanism(profile, WrapAlgorithm::aes_kwp), bridge.get(), value.subspan(head), std::move(what));
 }
 
+namespace {
+
+/// The sender's point, before the token computes with its private key: one that is not on the curve could draw the key out of it bit by
+/// bit (SP 800-56A r3, 5.6.2.3.3), and tokens disagree on what to answer.
+void hold_to_curve(ByteView point, KeyType curve, const ObjectSpec& spec) {
+  try {
+    if (point.empty() || point[0] != 4) throw Error::tampered("not uncompressed");
+    crypto::PublicKey::from_ec(ec_params_of(curve), point);
+  } catch (const Error& error) {
+    throw Error::tampered(fmt::format("the wrapped value of {} does not begin with a point of {}: {}", printable(spec.label), to_text(curve),
+                                      error.message()));
+  }
+}
+
+}  // namespace
+
 FreshObject unwrap_transported(const Session& session, const Profile& profile, CK_OBJECT_HANDLE private_key, KeyType type,
                                ByteView value, const Transport& transport, const ObjectSpec& spec) {
   if (!fits(transport, type) || value.size() != transported_length(transport, type, value_length(object_type(spec)))) {
     throw Error::tampered(fmt::format("the wrapped value of {} is not one of {} for a key of type {}", printable(spec.label),
                                       to_text(transport), to_text(type)));
   }
+  if (transport.kind == Kind::ecdh_kwp) hold_to_curve(value.first(transport_head(transport, type)), type, spec);
   const auto handle = opened_or_damaged(spec, "transport key", [&] {
     return open_transported(session, profile, private_key, value, transport_head(transport, type), transport, unwrap_template(spec, profile));
   });

@@ -38,7 +38,7 @@ void moves(Token& token, KeyType type) {
           FAIL("a damaged value opened");
         } catch (const Error& error) {
           INFO(error.message());
-          CHECK((error.exit() == ExitCode::damaged || (at == 0 && transport.kind == Transport::Kind::ecdh_kwp)));
+          CHECK(error.exit() == ExitCode::damaged);
         }
       }
       Bytes shorter(wrapped.begin(), wrapped.end() - 1);
