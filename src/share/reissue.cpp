@@ -108,8 +108,7 @@ ReissueResult reissue(op::Context& context, const ReissueRequest& request) {
   op::Plan plan;
   plan.command = "share reissue";
   plan.target = label_of(records.front().name, records.front().version);
-  plan.files.push_back(
-      {target.string(), op::temporary_for(context, target).string(), id, op::catalogued_at(context, target), {}});
+  plan.files.push_back(op::planned_file(context, target, id));
   plan.details = {{"bundle", id},
                   {"out", target.string()},
                   {"instead_of", before.id},
@@ -131,6 +130,7 @@ ReissueResult reissue(op::Context& context, const ReissueRequest& request) {
         {own->pair_algorithm, own->pair});
     file.sync();
     layer.before_commit(header);
+    op::keep_replaced(plan.files[0]);
     file.commit();
     result.bundle = row_of(header, target, records.front(), digest);
     auto changes = op::replaced_changes(context, plan.files[0], result.bundle);
