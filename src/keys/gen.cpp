@@ -154,9 +154,10 @@ GenResult generate_kek_with_backup(op::Context& context, const GenRequest& reque
   for (const auto& waiver : waivers) plan.details["waivers"].push_back({{"rule", waiver.rule}, {"reason", waiver.reason}});
   auto& version = versions.front();
   const auto target = check_output(*request.backup, context.options.overwrite);
+  std::vector<journal::Change> rows{key_of(request, version).change(), version.change()};
+  for (auto& change : op::public_key_rows(recipients)) rows.push_back(std::move(change));
   GenResult result;
-  auto made = make_kek_backed_up(context, std::move(plan), version, {target, recipients, waivers, request.layer},
-                                 {key_of(request, version).change(), version.change()});
+  auto made = make_kek_backed_up(context, std::move(plan), version, {target, recipients, waivers, request.layer}, rows);
   result.bundle = std::move(made.bundle);
   result.keys = std::move(versions);
   result.recipients = std::move(recipients);

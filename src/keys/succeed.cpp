@@ -4,6 +4,7 @@
 
 #include "keys/make.hpp"
 #include "kmtool/core/file.hpp"
+#include "kmtool/core/text.hpp"
 #include "kmtool/domain/name.hpp"
 #include "kmtool/keys/state.hpp"
 
@@ -20,7 +21,7 @@ op::VersionRecord next_version(op::Context& context, const SuccessorRequest& req
   to.type = request.key.type;
   to.extractable = request.from.extractable;
   to.origin = "generated";
-  to.backed_up = request.backup.has_value();
+  to.backed_up = request.backup.has_value() && !to.extractable;
   to.created = now;
   to.activated = now;
   to.changed = now;
@@ -48,28 +49,63 @@ std::vector<op::VersionRecord> recipients_of(const op::Context& context, const o
   return keks;
 }
 
-/// To whom a KEK's successor goes: the parents of its backup as they are now; public keys have to be brought, for the catalog knows only
-/// their fingerprints, and a transport key elsewhere may have been renewed.
-std::vector<op::KekRecipient> kek_recipients_of(op::Context& context, const SuccessorRequest& request) {
-  auto to = request.to;
-  std::vector<std::string> public_keys;
-  for (const auto& bundle : context.bundles()) {
-    if (bundle.kind != "kek" || context.bundle_keys(bundle.id) != std::vector<std::string>{request.from.label()}) continue;
+/// To whom a KEK's successor goes: whoever the old one's backups are for, parents in their versions of today. Public keys that are brought
+/// take the place of the recorded ones, for a transport key elsewhere may have been renewed.
+op::KekDestinations destinations_of(const op::Context& context, const op::VersionRecord& from, op::KekDestinations to) {
+  for (const auto& bundle : op::backups_of_kek(context, from)) {
     for (const auto& label : bundle.keks) {
       const auto name = KeyRef::parse(label).name;
-      if (name != request.key.name && std::find(to.parents.begin(), to.parents.end(), name) == to.parents.end()) to.parents.push_back(name);
+      if (name != from.name && std::ranges::find(to.parents, name) == to.parents.end()) to.parents.push_back(name);
     }
-    public_keys.insert(public_keys.end(), bundle.public_keys.begin(), bundle.public_keys.end());
+    if (!to.public_keys.empty()) continue;
+    for (const auto& fingerprint : bundle.public_keys) {
+      if (std::ranges::find(to.recorded, fingerprint) == to.recorded.end()) to.recorded.push_back(fingerprint);
+    }
   }
-  if (!public_keys.empty() && to.public_keys.empty()) {
-    throw Error::usage("the backup of " + request.from.label() + " is for the public key " + public_keys.front() + ": its successor's needs that site's key too",
-                       "kmtool rotate " + request.key.name + " --backup FILE --to-public-key PEM --fingerprint HEX");
+  return to;
+}
+
+/// Custodians' shares open a value that a layer lies over: a successor without it would be worth less than the old one.
+void require_no_quorum(const op::Context& context, const op::VersionRecord& from) {
+  for (const auto& bundle : op::backups_of_kek(context, from)) {
+    std::error_code error;
+    if (!std::filesystem::is_regular_file(bundle.path, error)) continue;
+    LineReader reader(bundle.path, bundle::max_line);
+    const auto header = bundle::read_header(reader);
+    if (header.id != bundle.id || !header.quorum) continue;
+    throw Error::refused("G-VAULT", "the backup " + bundle.path + " of " + from.label() + " opens with a quorum of custodians, and so must its successor's",
+                         "make a new kek with its own custodians: kmtool gen NAME --role kek --backup FILE --quorum M/N …");
+  }
+}
+
+std::vector<op::KekRecipient> kek_recipients_of(op::Context& context, const SuccessorRequest& request) {
+  require_no_quorum(context, request.from);
+  const auto to = destinations_of(context, request.from, request.to);
+  for (const auto& fingerprint : to.recorded) {
+    if (op::public_key_recorded(context, fingerprint)) continue;
+    throw Error::refused("G-VAULT", "the backup of " + request.from.label() + " is for the public key " + fingerprint + ", of which only the fingerprint is on record",
+                         "kmtool rotate " + request.key.name + " --backup FILE --to-public-key PEM --fingerprint " + fingerprint);
   }
   if (to.empty()) {
     throw Error::missing("the catalog knows no bundle that holds " + request.from.label() + ", so it is not known to whom its successor goes",
                          "kmtool rotate " + request.key.name + " --backup FILE --to-public-key PEM --fingerprint HEX");
   }
   return op::resolve_recipients(context, to);
+}
+
+/// What to do about a missing backup, and for whom it will be.
+[[noreturn]] void refuse_without_backup(op::Context& context, const SuccessorRequest& request) {
+  const auto& from = request.from;
+  std::string what = from.label() + (from.backed_up ? " was backed up at birth" : " was exported") + ": its successor needs a backup too";
+  std::string hint = "kmtool rotate " + request.key.name + " --backup FILE";
+  const auto to = destinations_of(context, from, {});
+  std::vector<std::string> names = to.parents;
+  for (const auto& fingerprint : to.recorded) {
+    names.push_back("the public key " + fingerprint);
+    if (!op::public_key_recorded(context, fingerprint)) hint += " --to-public-key PEM --fingerprint " + fingerprint;
+  }
+  if (!names.empty()) what += ", for " + join(names, ", ");
+  throw Error::refused("G-VAULT", what, hint);
 }
 
 std::vector<policy::Waiver> judge(op::Context& context, const SuccessorRequest& request, const op::VersionRecord& to,
@@ -105,13 +141,13 @@ op::Plan plan_of(const op::VersionRecord& from, const op::VersionRecord& to) {
 
 }  // namespace
 
-bool needs_backup(const op::VersionRecord& version) { return version.backed_up && version.origin == "generated" && !version.extractable; }
+bool needs_backup(const op::Context& context, const op::VersionRecord& version) {
+  if (version.backed_up && version.origin == "generated" && !version.extractable) return true;
+  return !op::backups_of_kek(context, version).empty();
+}
 
 Successor succeed(op::Context& context, const SuccessorRequest& request) {
-  if (needs_backup(request.from) && !request.backup) {
-    throw Error::refused("G-VAULT", request.from.label() + " was backed up at birth: its successor needs a backup too",
-                         "kmtool rotate " + request.key.name + " --backup FILE" + (request.key.role == Role::kek ? " [--to-public-key PEM --fingerprint HEX]" : ""));
-  }
+  if (needs_backup(context, request.from) && !request.backup) refuse_without_backup(context, request);
   Successor result{request.from, next_version(context, request), std::nullopt, {}};
   auto& to = result.to;
   auto& from = result.from;
@@ -139,6 +175,7 @@ Successor succeed(op::Context& context, const SuccessorRequest& request) {
   to.id = context.token().random(16);
   const auto rows = [&](const op::VersionRecord& version) {
     std::vector<journal::Change> changes{key.change(), from.change(), version.change()};
+    for (auto& change : op::public_key_rows(recipients)) changes.push_back(std::move(change));
     if (request.with) {
       for (auto& change : request.with(version)) changes.push_back(std::move(change));
     }

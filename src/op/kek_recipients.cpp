@@ -38,6 +38,27 @@ struct Brought {
   std::optional<bundle::SignedRequest> request;
 };
 
+/// A public key that a KEK went to before, as the catalog has it.
+struct Recorded {
+  crypto::PublicKey key;
+  std::string label, algorithm;
+  std::optional<UnixTime> expires;
+};
+
+std::optional<Recorded> recorded_key(Context& context, const std::string& fingerprint) {
+  const auto item = context.journal().proven("public-key", fingerprint);
+  if (!item) return std::nullopt;
+  const Json json = item->json();
+  JsonReader reader(json, [&](const std::string& what) { throw Error::tampered("catalog row public-key " + fingerprint + ": " + what, "run kmtool doctor"); });
+  Recorded recorded{crypto::PublicKey::from_spki(reader.base64("public")), reader.text("label"), reader.text("algorithm"), std::nullopt};
+  if (const auto text = reader.optional_text("expires")) recorded.expires = parse_rfc3339(*text);
+  reader.finish();
+  if (recorded.key.fingerprint() != fingerprint) {
+    throw Error::tampered("catalog row public-key " + fingerprint + " holds another key (" + recorded.key.fingerprint() + ")", "run kmtool doctor");
+  }
+  return recorded;
+}
+
 Brought bring(const std::filesystem::path& path) {
   const auto text = read_file(path, largest_file);
   if (!bundle::looks_like_request(text)) return {path.string(), crypto::PublicKey::from_pem(text, path.string()), std::nullopt};
@@ -117,7 +138,7 @@ Transport choose(const pkcs11::Profile& profile, const KekDestinations& destinat
                                               : "use an rsa transport key: agreement needs a token that derives with a kdf on both sides");
 }
 
-KekRecipient public_recipient(Context& context, const KekDestinations& destinations, const Brought& brought, std::set<std::string>& pins) {
+KeyType type_of(const Brought& brought) {
   const auto type = brought.key.type();
   const auto& types = types_of(Role::transport);
   if (!type || std::find(types.begin(), types.end(), *type) == types.end()) {
@@ -126,15 +147,32 @@ KekRecipient public_recipient(Context& context, const KekDestinations& destinati
     throw Error::refused("G-KEK", fmt::format("the key in {} is {}: no kek goes to such a key", brought.file, brought.key.description()),
                          "a transport key is one of " + join(names, ", "));
   }
+  return *type;
+}
+
+/// All but what pins it.
+KekRecipient public_recipient(Context& context, const KekDestinations& destinations, const Brought& brought) {
+  const auto type = type_of(brought);
   KekRecipient recipient;
-  recipient.pinned_by = pinned_by(context, destinations, brought, pins);
-  recipient.facts = facts_of(brought, *type);
-  recipient.line.type = *type;
-  recipient.line.strength = strength_of(*type);
+  recipient.facts = facts_of(brought, type);
+  recipient.line.type = type;
+  recipient.line.strength = strength_of(type);
   recipient.line.public_key = brought.key.fingerprint();
-  recipient.line.transport = choose(context.token().profile(), destinations, brought, *type);
+  recipient.line.transport = choose(context.token().profile(), destinations, brought, type);
   recipient.line.mechanism = pkcs11::Token::transport_mechanism_name(recipient.line.transport);
   recipient.key = brought.key;
+  return recipient;
+}
+
+/// The key as it was pinned then; by the algorithm that its holder opened then, unless another is asked for.
+KekRecipient recorded_recipient(Context& context, KekDestinations destinations, const std::string& fingerprint) {
+  const auto recorded = recorded_key(context, fingerprint);
+  if (!recorded) throw Error::missing("the catalog has no public key " + fingerprint, "give it with --to-public-key PEM --fingerprint " + fingerprint);
+  if (destinations.algorithm.empty()) destinations.algorithm = recorded->algorithm;
+  auto recipient = public_recipient(context, destinations, {recorded->label, recorded->key, std::nullopt});
+  recipient.facts.label = recorded->label;
+  recipient.facts.originator_end = recorded->expires;
+  recipient.pinned_by = "the journal: it was pinned for the backup before";
   return recipient;
 }
 
@@ -153,6 +191,32 @@ KekRecipient parent_recipient(Context& context, const VersionRecord& version) {
 
 }  // namespace
 
+bool public_key_recorded(Context& context, const std::string& fingerprint) { return context.journal().proven("public-key", fingerprint).has_value(); }
+
+std::vector<journal::Change> public_key_rows(const std::vector<KekRecipient>& recipients) {
+  std::vector<journal::Change> rows;
+  for (const auto& recipient : recipients) {
+    if (!recipient.key) continue;
+    Json json;
+    json["public"] = base64(recipient.key->spki());
+    json["label"] = recipient.facts.label;
+    json["algorithm"] = to_text(recipient.line.transport);
+    if (recipient.facts.originator_end) json["expires"] = rfc3339(*recipient.facts.originator_end);
+    rows.push_back({"public-key", recipient.line.public_key, json});
+  }
+  return rows;
+}
+
+std::vector<BundleRecord> backups_of_kek(const Context& context, const VersionRecord& version) {
+  if (version.role != Role::kek) return {};
+  auto bundles = context.bundles();
+  std::erase_if(bundles, [&](const auto& bundle) {
+    return bundle.kind != "kek" || !bundle.kept_for.empty() || context.bundle_keys(bundle.id) != std::vector<std::string>{version.label()};
+  });
+  std::ranges::stable_sort(bundles, {}, &BundleRecord::created);
+  return bundles;
+}
+
 std::vector<KekRecipient> resolve_recipients(Context& context, const KekDestinations& destinations) {
   if (destinations.empty()) {
     throw Error::usage("to whom shall the kek go?", "--to-kek PARENT, or --to-public-key PEM --fingerprint HEX; each may be repeated");
@@ -169,8 +233,10 @@ std::vector<KekRecipient> resolve_recipients(Context& context, const KekDestinat
   for (const auto& path : destinations.public_keys) {
     const auto brought = bring(path);
     if (!seen.insert(brought.key.fingerprint()).second) throw Error::usage("the key in " + brought.file + " was named twice", "name each public key once");
-    recipients.push_back(public_recipient(context, destinations, brought, pins));
+    recipients.push_back(public_recipient(context, destinations, brought));
+    recipients.back().pinned_by = pinned_by(context, destinations, brought, pins);
   }
+  for (const auto& fingerprint : destinations.recorded) recipients.push_back(recorded_recipient(context, destinations, fingerprint));
   if (!pins.empty()) throw Error::usage("--fingerprint " + *pins.begin() + " is that of none of the public keys", "give each key its own, and no other");
   return recipients;
 }

@@ -93,7 +93,7 @@ OpenRotation begin(op::Context& context, const Request& request, const std::stri
   if (!from) throw Error::missing("kek " + name + " has no active version", "kmtool list --role kek shows the versions and their states");
   OpenRotation rotation{name, from->version, key->latest + 1, request.rewrap_all, absolute(context, request.rewrap)};
   keys::SuccessorRequest wanted{*key, *from, {}, request.overlap, {}, request.to};
-  if (keys::needs_backup(*from)) wanted.backup = request.backup;
+  wanted.backup = request.backup;
   wanted.with = [&](const op::VersionRecord& to) {
     auto rows = hook_rows(context, request, *from, to);
     rows.push_back(rotation.change());
@@ -101,6 +101,8 @@ OpenRotation begin(op::Context& context, const Request& request, const std::stri
   };
   const auto made = keys::succeed(context, wanted);
   report.rotated.push_back({name, made.from.version, made.to.version});
+  if (!made.kept.empty()) report.notes.push_back("the backup of " + made.from.label() + " that lay there is kept as " + made.kept);
+  if (made.bundle) report.notes.push_back("the backup of " + made.to.label() + " is " + made.bundle->path + ": to be imported where the one before it was");
   owe_hook(context, request, made.from, made.to, report);
   return rotation;
 }
@@ -178,6 +180,16 @@ void preview(op::Context& context, const OpenRotation& rotation, Report& report)
 
 }  // namespace
 
+namespace {
+
+/// Another site opens bundles by its own copy of the KEK: the old ones stay until it has shown that it opens the new.
+bool is_elsewhere(const op::Context& context, const std::string& name, int version) {
+  const auto found = context.find_version(name, version);
+  return found && !op::backups_of_kek(context, *found).empty();
+}
+
+}  // namespace
+
 void rotate_kek(op::Context& context, const Request& request, const std::string& name, Report& report) {
   const auto before = open_rotation(context, name);
   auto rotation = before ? *before : begin(context, request, name, report);
@@ -186,12 +198,15 @@ void rotate_kek(op::Context& context, const Request& request, const std::string&
     return;
   }
   if (before) {
+    if (request.backup) report.notes.push_back(fmt::format("{} exists already: --backup was not needed again; kmtool bundles names its backup", label_of(name, rotation.to)));
     report.notes.push_back(fmt::format("going on with the rotation of {} from version {} to {}", name, rotation.from, rotation.to));
     rotation.rewrap_all = rotation.rewrap_all || request.rewrap_all;
     for (auto& file : absolute(context, request.rewrap)) rotation.files.push_back(std::move(file));
   }
   const auto labels = carried(context, dependents(context, name, rotation.to));
-  transfer::RewrapRequest wanted_bundles{wanted(context, rotation), name, false, request.sessions};
+  // The backup is on record since the moment of the new version: also where an interrupted rotation goes on.
+  const bool keep = is_elsewhere(context, name, rotation.to);
+  transfer::RewrapRequest wanted_bundles{wanted(context, rotation), name, keep, request.sessions};
   const auto result = transfer::rewrap(context, wanted_bundles);
   report.rewrapped.insert(report.rewrapped.end(), result.done.begin(), result.done.end());
   carry(context, rotation, labels, report);

@@ -109,7 +109,7 @@ class Run {
     const auto from = context_.find_version(key.name, key.active.value());
     if (!from) throw Error::tampered("the catalog lacks the active version of " + key.name, "run kmtool doctor");
     keys::SuccessorRequest wanted{key, *from, {}, request_.overlap, {}};
-    if (keys::needs_backup(*from)) wanted.backup = request_.backup;
+    if (keys::needs_backup(context_, *from)) wanted.backup = request_.backup;
     wanted.with = [&](const op::VersionRecord& to) { return hook_rows(context_, request_, *from, to); };
     const auto made = keys::succeed(context_, wanted);
     report_.rotated.push_back({key.name, made.from.version, made.to.version});

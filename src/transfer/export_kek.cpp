@@ -53,6 +53,7 @@ ExportKekResult export_kek(op::Context& context, const ExportKekRequest& request
   plan.files.push_back(op::planned_file(context, target, id));
   plan.details = {{"bundle", id}, {"out", target.string()}, {"kek", kek.label()}, {"recipients", op::describe(result.recipients)}};
   plan.details["waivers"] = waivers_json(result.waivers);
+  plan.finish = op::public_key_rows(result.recipients);
   context.run(plan, [&] {
     AtomicFile file(target, context.options.overwrite, plan.files[0].temporary_path);
     op::KekOut out(context, file, result.recipients, id, result.waivers, request.layer);
@@ -61,6 +62,7 @@ ExportKekResult export_kek(op::Context& context, const ExportKekRequest& request
     file.commit();
     auto changes = op::replaced_changes(context, plan.files[0], result.bundle);
     for (auto& change : result.bundle.changes()) changes.push_back(std::move(change));
+    changes.insert(changes.end(), plan.finish.begin(), plan.finish.end());
     return op::Outcome{std::move(changes), {{"bundle", id}, {"digest", result.bundle.digest}}};
   });
   return result;

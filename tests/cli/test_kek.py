@@ -224,8 +224,7 @@ class Parents(Sites):
         self.ok("gen", "turning", "--role", "kek", "--type", "aes-128", "--exportable", home=self.a)
         one, two = self.out("1.kmb"), self.out("2.kmb")
         self.ok("export-kek", "turning", *self.to_b(), "--out", one, home=self.a)
-        self.ok("rotate", "turning", home=self.a)
-        self.ok("export-kek", "turning", *self.to_b(), "--out", two, home=self.a)
+        self.ok("rotate", "turning", "--backup", two, home=self.a)
         self.ok("import-kek", one, "--signer", self.a_signer, "--activate", home=self.b)
         self.ok("import-kek", two, "--signer", self.a_signer, "--activate", home=self.b)
         states = {k["label"]: k["state"] for k in self.ok_json("list", home=self.b)["keys"]}

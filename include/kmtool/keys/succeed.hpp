@@ -15,7 +15,7 @@ struct SuccessorRequest {
   std::optional<std::filesystem::path> backup;  ///< the new version's backup at birth, to the recipients of the old one's
   std::optional<std::int64_t> overlap;          ///< seconds for which the old version stays active beside the new one
   std::function<std::vector<journal::Change>(const op::VersionRecord& to)> with;  ///< further rows of the same moment; may be empty
-  op::KekDestinations to = {};  ///< a KEK's backup: public keys, brought anew; its parents are those of the old one's, in their active versions
+  op::KekDestinations to = {};  ///< a KEK's backup: public keys that take the place of the old one's; else the recorded ones, and its parents in their active versions
 };
 struct Successor {
   op::VersionRecord from, to;
@@ -28,7 +28,7 @@ struct Successor {
 /// offline stays kept offline). In a dry run the records it would make.
 Successor succeed(op::Context& context, const SuccessorRequest& request);
 
-/// True where a new version needs a backup file.
-bool needs_backup(const op::VersionRecord& version);
+/// True where a new version needs a backup file: the old one was backed up at birth, or is a KEK that was exported.
+bool needs_backup(const op::Context& context, const op::VersionRecord& version);
 
 }  // namespace kmtool::keys

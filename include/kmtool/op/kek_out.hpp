@@ -17,7 +17,8 @@ struct KekDestinations {
   std::vector<std::filesystem::path> public_keys;  ///< PEM (public key or certificate), or a signed request
   std::vector<std::string> fingerprints;           ///< SHA-256 of an SPKI in hexadecimal: each pins one of the public keys
   std::string algorithm;                           ///< wanted for the public keys (domain/transport.hpp); empty: the best that both sides do
-  [[nodiscard]] bool empty() const { return parents.empty() && public_keys.empty(); }
+  std::vector<std::string> recorded;               ///< fingerprints of public keys that the catalog has (public_key_rows)
+  [[nodiscard]] bool empty() const { return parents.empty() && public_keys.empty() && recorded.empty(); }
 };
 
 /// One of them, found and chosen for.
@@ -28,6 +29,14 @@ struct KekRecipient {
   std::optional<crypto::PublicKey> key;
   std::string pinned_by;  ///< public keys: `--fingerprint`, `the request that site-b signed`, `a person`
 };
+/// Rows of kind `public-key`, id = fingerprint: the public keys that were pinned and a KEK went to, with the algorithm, so that its
+/// successor can go to them too. They are part of the intent: a bundle's own file has the fingerprint alone.
+std::vector<journal::Change> public_key_rows(const std::vector<KekRecipient>& recipients);
+/// True where the catalog has the public key with this fingerprint.
+bool public_key_recorded(Context& context, const std::string& fingerprint);
+/// Current bundles of kind `kek` that hold this version, oldest first.
+std::vector<BundleRecord> backups_of_kek(const Context& context, const VersionRecord& version);
+
 /// Finds parents on the token, reads public keys and requests, holds each against its fingerprint or the pinned signer of its request, and
 /// chooses algorithms. Throws usage (64) for a public key that nothing pins, refused (77, G-TRANSPORT) for one that is another than the
 /// pinned, unavailable (69) where this token has no algorithm that the other side opens.
