@@ -70,6 +70,7 @@ void probe_rsa_transport(const Session& session, Profile& profile, const KeyPair
   TransportProbe probe(session, profile);
   const std::size_t modulus = host::numbers_of(key).modulus.size();
   for (const Transport& transport : all_transports()) {
+    if (transport.kind == Kind::rsa_oaep_kwp && profile.kwp_mechanism == 0) continue;
     if (transport.kind == Kind::ecdh_kwp || std::ranges::find(profile.oaep_hashes, transport.hash) == profile.oaep_hashes.end()) continue;
     probe.both_ways(transport, pair.private_half, transport.kind == Kind::rsa_oaep ? 0 : modulus, [&](CK_OBJECT_HANDLE sample) {
       return wrap_under_public(session, profile, pair.public_half, sample, transport);

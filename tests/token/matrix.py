@@ -229,16 +229,15 @@ def column(token):
 def restores(source, target):
     """A KEK goes from one token to another under its transport key, and the bundles of the first restore at the second."""
     name = f"from-{source.name.lower()}"
-    pem, kek, signer = target.dir / "transport.pem", target.dir / f"{name}.kek", source.home / "signers/document.pem"
-    if not pem.exists():
+    request, kek, signer = target.dir / "dock.request", target.dir / f"{name}.kek", source.home / "signers/document.pem"
+    if not request.exists():
         target.ok("gen", "dock", "--role", "transport", "--type", "rsa-4096")
-        pem.write_text(target.ok("show", "dock", "--public").out)
-    fingerprint = target.json("show", "dock")["keys"][0].get("fingerprint") or subprocess.run(
-        f"openssl pkey -pubin -in {pem} -outform DER | sha256sum | cut -d' ' -f1", shell=True, capture_output=True, text=True, check=True).stdout.strip()
+        request.write_text(target.ok("show", "dock", "--request").out)
+    source.ok("signer", "trust", target.home / "signers/document.pem", "--name", target.name.lower())
     source.ok("gen", name, "--role", "kek", "--type", "aes-128", "--exportable")
     source.ok("gen", f"{name}-cargo", "--role", "data", "--type", "aes-128", "--exportable")
     source.ok("wrap", f"{name}-cargo", "--kek", name, "--out", target.dir / f"{name}.kmb")
-    source.ok("export-kek", name, "--to-public-key", pem, "--fingerprint", fingerprint, "--out", kek)
+    source.ok("export-kek", name, "--to-public-key", request, "--out", kek)
     target.ok("import-kek", kek, "--signer", signer, "--using", "dock", "--activate")
     target.ok("unwrap", target.dir / f"{name}.kmb", "--signer", signer)
     return "yes"

@@ -126,8 +126,6 @@ auto recorded(const Options& options, Need need, const std::string& command, con
 /// Destroys the token objects that carry a version's id and label; how many there were. Afterwards none may be left: throws
 /// unavailable (69).
 std::size_t destroy_objects(Context& context, const VersionRecord& version);
-/// What becomes of the row of the bundle that a planned file replaces: gone, or kept under its new path.
-std::vector<journal::Change> replaced_changes(Context& context, const PlannedFile& file);
 /// The id of the catalogued bundle under this path (on this host); empty where there is none.
 std::string catalogued_at(const Context& context, const std::filesystem::path& path);
 
