@@ -82,6 +82,16 @@ Json apikey_json(const apikey::ApiKeyRecord& record, UnixTime now) {
           {"restrictions", entry.restrictions.to_json()}};
 }
 
+/// At once: a key that is in force and that nobody was shown must be said to be one.
+static void hand_over(Globals& globals, const std::string& id) {
+  try {
+    globals.out.flush();
+  } catch (const Error& error) {
+    throw Error(error.exit(), error.code(), "api key " + id + " is in force, but nobody could be shown it: " + error.message(),
+                "kmtool apikey rotate " + id + " --overlap 0 makes another, or end it: kmtool apikey revoke " + id + " --reason 'never shown'");
+  }
+}
+
 void print_issued(Globals& globals, const op::Context& context, const apikey::Issued& issued, const std::optional<std::filesystem::path>& out) {
   const auto& entry = issued.record.entry;
   const bool shown = !out && !globals.dry_run;
@@ -92,8 +102,12 @@ void print_issued(Globals& globals, const op::Context& context, const apikey::Is
     if (out) json["out"] = out->string();
     if (issued.before) json["replaces"] = {{"id", issued.before->entry.id}, {"until", rfc3339(issued.before->entry.until.value_or(context.now()))}};
     globals.out.json(json);
+    if (shown) hand_over(globals, entry.id);
   } else {
-    if (shown) globals.out.line(key);
+    if (shown) {
+      globals.out.line(key);
+      hand_over(globals, entry.id);
+    }
     note(globals, "api key " + entry.id + " for " + entry.app + " (" + entry.environment + "), restrictions: " + entry.restrictions.summary());
     if (issued.before) note(globals, issued.before->entry.id + " goes on living until " + rfc3339(issued.before->entry.until.value_or(context.now())));
     if (shown) note(globals, "this is the only time that the key is shown; gateways know it after kmtool apikey publish");

@@ -77,7 +77,7 @@ int check(Globals& globals, const CheckOptions& o) {
   } else {
     auto context = op::Context::open(options_of(globals), op::Need::reader);
     op::prove_reader(context);
-    verdict = apikey::check(context, text, request, table);
+    verdict = globals.dry_run ? apikey::explain_here(context, text, request, table).verdict : apikey::check(context, text, request, table);
   }
   if (json_wanted(globals)) {
     globals.out.json(verdict_json(verdict));

@@ -124,7 +124,8 @@ int run(Globals& globals, const UsageOptions& o) {
     take_spools(globals, context, o, json);
     const bool recorded = apikey::record_totals_now(context);
     json["recorded"] = recorded && !globals.dry_run;
-    note(globals, recorded ? "the totals are in the journal" : "nothing was counted since the last totals");
+    if (!recorded) note(globals, "nothing was counted since the last totals");
+    if (recorded) note(globals, globals.dry_run ? "the totals would go into the journal" : "the totals are in the journal");
     return report(globals, context, o, std::move(json));
   });
 }

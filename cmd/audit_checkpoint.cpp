@@ -15,7 +15,7 @@ int run(Globals& globals, const std::string& out) {
   if (format == "json") {
     globals.out.json(Json{{"origin", newest.checkpoint.origin}, {"size", newest.checkpoint.size}, {"root", base64(newest.checkpoint.root)}, {"checkpoint", text},
                           {"verifier_key", tlog::verifier_key(newest.checkpoint.origin, newest.key)}});
-    if (!out.empty()) put_product(globals, out, text);
+    if (!out.empty() && out != "-") put_product(globals, out, text);
     return 0;
   }
   put_product(globals, out, text);

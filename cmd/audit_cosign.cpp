@@ -24,7 +24,7 @@ int run(Globals& globals, const CosignOptions& o) {
     if (json_wanted(globals)) {
       globals.out.json(Json{{"origin", result.checkpoint.origin}, {"size", result.checkpoint.size}, {"root", base64(result.checkpoint.root)}, {"time", rfc3339(result.time)},
                             {"witness", result.key}, {"first", result.first}, {"checkpoint", result.note}});
-      if (!o.out.empty()) put_product(globals, o.out, result.note);
+      if (!o.out.empty() && o.out != "-") put_product(globals, o.out, result.note);
       return 0;
     }
     put_product(globals, o.out, result.note);

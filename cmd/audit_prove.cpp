@@ -26,7 +26,7 @@ int run(Globals& globals, const ProveOptions& o) {
   const auto proof = audit::prove_inclusion(context, o.seq);
   if (json_wanted(globals)) {
     globals.out.json(Json{{"entry", o.seq}, {"proof", proof}});
-    if (!o.out.empty()) put_product(globals, o.out, proof);
+    if (!o.out.empty() && o.out != "-") put_product(globals, o.out, proof);
     return 0;
   }
   put_product(globals, o.out, proof);

@@ -166,6 +166,19 @@ void refuse_unknown_command(const CLI::App& app, const std::vector<std::string>&
   throw Error::usage(own_voice(error.what()), suggestion({}, path));
 }
 
+/// An empty value is a script's unset variable, and must not count as an option that was not given: `--quorum ""` would drop the
+/// quorum, `--out ""` print a key.
+void refuse_empty_values(const CLI::App& app) {
+  for (const CLI::Option* option : app.get_options()) {
+    const std::string name = option->get_name();
+    if (name.compare(0, 2, "--") != 0 || name == "--module-args") continue;
+    for (const auto& value : option->results()) {
+      if (value.empty()) throw Error::usage(name + " was given an empty value", "was a variable unset? give a value, or leave the option out");
+    }
+  }
+  for (const CLI::App* sub : app.get_subcommands()) refuse_empty_values(*sub);
+}
+
 void add_commands(CLI::App& app, Globals& globals, Action& action) {
   using Add = void (*)(CLI::App&, Globals&, Action&);
   struct Group {
@@ -231,6 +244,7 @@ int run(std::vector<std::string> words, Globals& globals) {
   } catch (const CLI::ParseError& error) {
     refuse_command_line(app, error, words);
   }
+  refuse_empty_values(app);
   if (const char* source = std::getenv("KMTOOL_PIN_SOURCE"); source != nullptr && globals.pin_source.empty()) {
     globals.pin_source = source;
   }

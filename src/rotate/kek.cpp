@@ -198,6 +198,11 @@ void rotate_kek(op::Context& context, const Request& request, const std::string&
     return;
   }
   if (before) {
+    const auto made = context.find_version(name, rotation.to);
+    if (request.backup && made && op::backups_of_kek(context, *made).empty()) {
+      throw Error::usage(made->label() + " exists already, without a backup: --backup would write nothing",
+                         "leave out --backup; an exportable KEK is backed up by kmtool export-kek " + made->label());
+    }
     if (request.backup) report.notes.push_back(fmt::format("{} exists already: --backup was not needed again; kmtool bundles names its backup", label_of(name, rotation.to)));
     report.notes.push_back(fmt::format("going on with the rotation of {} from version {} to {}", name, rotation.from, rotation.to));
     rotation.rewrap_all = rotation.rewrap_all || request.rewrap_all;

@@ -109,7 +109,11 @@ class Run {
     const auto from = context_.find_version(key.name, key.active.value());
     if (!from) throw Error::tampered("the catalog lacks the active version of " + key.name, "run kmtool doctor");
     keys::SuccessorRequest wanted{key, *from, {}, request_.overlap, {}};
-    if (keys::needs_backup(context_, *from)) wanted.backup = request_.backup;
+    const bool backed_up = keys::needs_backup(context_, *from);
+    if (backed_up) wanted.backup = request_.backup;
+    if (!backed_up && request_.backup && !request_.names.empty()) {
+      throw Error::usage(from->label() + " was not backed up at birth: --backup would write nothing", "leave out --backup; an exportable key goes into a bundle by kmtool wrap");
+    }
     wanted.with = [&](const op::VersionRecord& to) { return hook_rows(context_, request_, *from, to); };
     const auto made = keys::succeed(context_, wanted);
     report_.rotated.push_back({key.name, made.from.version, made.to.version});
