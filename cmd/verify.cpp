@@ -51,7 +51,7 @@ std::optional<op::Context> open_context(Globals& globals, const VerifyOptions& o
 int run(Globals& globals, const VerifyOptions& o) {
   std::optional<std::filesystem::path> signer;
   if (!o.signer.empty()) signer = o.signer;
-  auto context = o.file == "-" ? std::nullopt : open_context(globals, o);
+  auto context = open_context(globals, o);
   const auto result = transfer::verify(context ? &*context : nullptr, o.file, signer);
   const auto& header = result.summary.header;
   if (json_wanted(globals)) {

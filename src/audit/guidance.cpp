@@ -131,7 +131,13 @@ void sealed(const GuidanceFacts& facts, GuidanceLine& line) {
 
 void work(const GuidanceFacts& facts, GuidanceLine& line) {
   auto& journal = facts.context.journal();
-  line.evidence.push_back(fmt::format("the journal has {} entries under a checkpoint that the token signed", journal.size()));
+  try {
+    journal.check_entries();
+    line.evidence.push_back(fmt::format("the journal has {} entries, each as recorded, under a checkpoint that the token signed", journal.size()));
+  } catch (const Error& error) {
+    line.evidence.push_back(error.message() + " (kmtool audit verify)");
+    line.verdict = Compliance::not_met;
+  }
   const auto over = static_cast<std::size_t>(std::count_if(facts.report.findings.begin(), facts.report.findings.end(), [](const policy::Finding& finding) { return finding.check == "cryptoperiod-over"; }));
   line.evidence.push_back(fmt::format("{} active keys are beyond their cryptoperiod", over));
   facts.add_findings(line, Severity::medium);

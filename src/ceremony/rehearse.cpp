@@ -22,6 +22,22 @@ RehearsedStep rehearsed(std::size_t number, const std::string& title, const Comm
   return step;
 }
 
+/// Nothing outside the rehearsal's folder may be written: the files there are real.
+void require_inside(const Command& command) {
+  auto files = command.files();
+  for (std::size_t i = 0; i + 1 < command.argv.size(); ++i) {
+    for (const char* option : {"--shares", "--png", "--text"}) {
+      if (command.argv[i] == option) files.push_back(command.argv[i + 1]);
+    }
+  }
+  for (const auto& file : files) {
+    const fs::path path(file);
+    if (path.is_relative() && std::find(path.begin(), path.end(), "..") == path.end()) continue;
+    throw Error::usage("line " + std::to_string(command.line) + " writes " + printable(file) + ", which a rehearsal must not touch",
+                       "name files relative to the folder that the ceremony is held in; nothing was rehearsed");
+  }
+}
+
 }  // namespace
 
 std::size_t Rehearsal::failed() const {
@@ -44,6 +60,8 @@ Rehearsal rehearse(const Runbook& runbook, const fs::path& folder, const Runner&
     if (command.into && ran.exit == 0) keep_output(command, room, ran);
     return ran;
   };
+  for (const auto& scene : runbook.scenes) require_inside(scene.command);
+  for (const auto& step : runbook.steps) require_inside(step.command);
   fs::create_directories(room);
   const bool two_sites =
       std::any_of(runbook.scenes.begin(), runbook.scenes.end(), [](const Scene& scene) { return scene.there; });

@@ -156,9 +156,23 @@ std::vector<std::string> losses(const op::Context& context, const op::VersionRec
   return found;
 }
 
+/// Without @V the active version; for activate and resume, where none is active, the one version that stands where these begin.
+op::VersionRecord version_for(const op::Context& context, const StateRequest& request) {
+  const auto ref = KeyRef::parse(request.key);
+  const auto key = context.find_key(ref.name);
+  const bool begins = request.transition == Transition::activate || request.transition == Transition::resume;
+  if (ref.version || !key || key->active || !begins) return context.resolve(request.key);
+  const State from = request.transition == Transition::activate ? State::pre_activation : State::suspended;
+  std::vector<op::VersionRecord> found;
+  for (auto& version : context.versions()) {
+    if (version.name == ref.name && version.state == from) found.push_back(std::move(version));
+  }
+  return found.size() == 1 ? found.front() : context.resolve(request.key);
+}
+
 StateResult change_state(op::Context& context, const StateRequest& request) {
   require_reason(request.reason);
-  auto version = context.resolve(request.key);
+  auto version = version_for(context, request);
   require_legal(version, request.transition);
   const UnixTime now = context.now();
   const auto& verb = verb_of(request.transition);
