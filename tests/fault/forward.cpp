@@ -108,8 +108,9 @@ class Forwarder {
     if (number == kill_at_ && !kill_after_) die();
     if (fail_at_ != 0 && (fail_name_.empty() || fail_name_ == name) && ++matching_ == fail_at_) {
       failed_ = true;
-      // A call that ends an operation ends it when it fails, too: a module that kept it active would break its contract.
-      if (fail_after_ || ends_operation(name)) call();
+      // A call that ends an operation ends it when it fails, too, and one that begins an operation begins none: a module that kept it
+      // active would break its contract.
+      if (ends_operation(name) || (fail_after_ && !name_ends_with_init(name))) call();
       return fail_rv_;
     }
     const CK_RV rv = call();
@@ -130,6 +131,7 @@ class Forwarder {
     std::memcpy(&get, &symbol, sizeof get);
     if (get(&real_) != CKR_OK) real_ = nullptr;
   }
+  static bool name_ends_with_init(std::string_view name) { return name.size() > 4 && name.substr(name.size() - 4) == "Init"; }
   static bool ends_operation(std::string_view name) {
     return name == "C_Sign" || name == "C_Verify" || name == "C_Encrypt" || name == "C_Decrypt" || name == "C_Digest" ||
            name == "C_FindObjectsFinal";
