@@ -146,6 +146,14 @@ bool needs_backup(const op::Context& context, const op::VersionRecord& version) 
   return !op::backups_of_kek(context, version).empty();
 }
 
+op::VersionRecord predecessor(const op::Context& context, const op::KeyRecord& key) {
+  if (key.active) return context.resolve(key.name);
+  for (int number = key.latest; number > 0; --number) {
+    if (auto version = context.find_version(key.name, number); version && version->state != State::pre_activation) return *std::move(version);
+  }
+  throw Error::missing("key " + key.name + " has no version that was ever active", "kmtool state " + label_of(key.name, key.latest) + " activate --reason TEXT");
+}
+
 Successor succeed(op::Context& context, const SuccessorRequest& request) {
   if (needs_backup(context, request.from) && !request.backup) refuse_without_backup(context, request);
   Successor result{request.from, next_version(context, request), std::nullopt, {}};
@@ -165,7 +173,9 @@ Successor succeed(op::Context& context, const SuccessorRequest& request) {
   auto key = request.key;
   key.active = to.version;
   key.latest = to.version;
-  if (request.overlap) {
+  if (from.state != State::active) {
+    to.reason = "succeeds " + from.label() + ", which is " + std::string(to_text(from.state));  // it stays what it is
+  } else if (request.overlap) {
     from.deactivate_at = context.now() + *request.overlap;
   } else {
     auto ignored = key;

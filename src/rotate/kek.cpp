@@ -89,13 +89,13 @@ std::vector<op::BundleRecord> wanted(const op::Context& context, const OpenRotat
 
 OpenRotation begin(op::Context& context, const Request& request, const std::string& name, Report& report) {
   const auto key = context.find_key(name);
-  const auto from = key && key->active ? context.find_version(name, *key->active) : std::nullopt;
-  if (!from) throw Error::missing("kek " + name + " has no active version", "kmtool list --role kek shows the versions and their states");
-  OpenRotation rotation{name, from->version, key->latest + 1, request.rewrap_all, absolute(context, request.rewrap)};
-  keys::SuccessorRequest wanted{*key, *from, {}, request.overlap, {}, request.to};
+  if (!key) throw Error::missing("there is no kek " + name, "kmtool list --role kek shows them");
+  const auto from = keys::predecessor(context, *key);
+  OpenRotation rotation{name, from.version, key->latest + 1, request.rewrap_all, absolute(context, request.rewrap)};
+  keys::SuccessorRequest wanted{*key, from, {}, request.overlap, {}, request.to};
   wanted.backup = request.backup;
   wanted.with = [&](const op::VersionRecord& to) {
-    auto rows = hook_rows(context, request, *from, to);
+    auto rows = hook_rows(context, request, from, to);
     rows.push_back(rotation.change());
     return rows;
   };

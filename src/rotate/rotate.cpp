@@ -81,9 +81,10 @@ class Run {
       std::set<std::string> seen;
       for (const auto& name : request_.names) {
         if (name.find('@') != std::string::npos) throw Error::usage(name + ": a key is rotated, not a version of it", "kmtool rotate " + name.substr(0, name.find('@')));
-        const auto version = context_.resolve(name);
+        const auto known = context_.find_key(name);
+        if (!known) (void)context_.resolve(name);  // says what is near
         if (!seen.insert(name).second) throw Error::usage("the key " + name + " was named twice");
-        keys.push_back(context_.find_key(version.name).value());
+        keys.push_back(known.value());
       }
       return keys;
     }
@@ -106,15 +107,14 @@ class Run {
       rotate_kek(context_, request_, key.name, report_);
       return;
     }
-    const auto from = context_.find_version(key.name, key.active.value());
-    if (!from) throw Error::tampered("the catalog lacks the active version of " + key.name, "run kmtool doctor");
-    keys::SuccessorRequest wanted{key, *from, {}, request_.overlap, {}};
-    const bool backed_up = keys::needs_backup(context_, *from);
+    const auto from = keys::predecessor(context_, key);
+    keys::SuccessorRequest wanted{key, from, {}, request_.overlap, {}};
+    const bool backed_up = keys::needs_backup(context_, from);
     if (backed_up) wanted.backup = request_.backup;
     if (!backed_up && request_.backup && !request_.names.empty()) {
-      throw Error::usage(from->label() + " was not backed up at birth: --backup would write nothing", "leave out --backup; an exportable key goes into a bundle by kmtool wrap");
+      throw Error::usage(from.label() + " was not backed up at birth: --backup would write nothing", "leave out --backup; an exportable key goes into a bundle by kmtool wrap");
     }
-    wanted.with = [&](const op::VersionRecord& to) { return hook_rows(context_, request_, *from, to); };
+    wanted.with = [&](const op::VersionRecord& to) { return hook_rows(context_, request_, from, to); };
     const auto made = keys::succeed(context_, wanted);
     report_.rotated.push_back({key.name, made.from.version, made.to.version});
     if (!made.kept.empty()) report_.notes.push_back("the backup of " + made.from.label() + " that lay there is kept as " + made.kept);

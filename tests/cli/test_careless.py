@@ -63,6 +63,22 @@ class Careless(harness.Case):
         self.ok("state", "alone", "resume", "--reason", "test")
         self.assertEqual(self.ok_json("show", "alone")["keys"][0]["state"], "active")
 
+    def test_a_key_that_was_lost_has_a_successor(self):
+        """A compromised key gets a new version, and stays compromised; a KEK's bundles follow."""
+        for name, role in (("leaked", "mac"), ("exposed", "kek")):
+            self.ok("gen", name, "--role", role, "--exportable")
+        self.ok("gen", "under", "--role", "data", "--exportable")
+        bundle = self.dir / "under.kmb"
+        self.ok("wrap", "under", "--kek", "exposed", "--out", bundle)
+        for name in ("leaked", "exposed"):
+            self.ok("state", name, "compromise", "--reason", "seen in a log", "--yes")
+            self.ok("rotate", name, "--rewrap-all") if name == "exposed" else self.ok("rotate", name)
+            states = {k["version"]: k["state"] for k in self.ok_json("list")["keys"] if k["name"] == name}
+            self.assertEqual(states, {1: "compromised", 2: "active"})
+        self.assertEqual(self.ok_json("bundles", "--depends-on", "exposed@1")["bundles"], [])
+        self.ok("unwrap", bundle, "--check")
+        self.assertTrue(self.ok_json("doctor")["healthy"])
+
     def test_verify_from_a_pipe_knows_the_home(self):
         self.ok("gen", "cargo", "--role", "data", "--exportable")
         self.ok("wrap", "cargo", "--kek", "root", "--out", self.dir / "c.kmb")

@@ -28,6 +28,9 @@ struct Successor {
 /// offline stays kept offline). In a dry run the records it would make.
 Successor succeed(op::Context& context, const SuccessorRequest& request);
 
+/// What a new version succeeds: the active one; where none is (compromised, suspended, deactivated, destroyed), the newest that ever was.
+/// Throws missing (66) where there is none.
+op::VersionRecord predecessor(const op::Context& context, const op::KeyRecord& key);
 /// True where a new version needs a backup file: the old one was backed up at birth, or is a KEK that was exported.
 bool needs_backup(const op::Context& context, const op::VersionRecord& version);
 
