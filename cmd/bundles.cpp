@@ -52,6 +52,7 @@ Json json_of(const op::BundleRecord& bundle) {
   json["created"] = rfc3339(bundle.created);
   json["verified"] = bundle.verified ? Json(rfc3339(*bundle.verified)) : Json(nullptr);
   json["restored"] = bundle.restored ? Json(rfc3339(*bundle.restored)) : Json(nullptr);
+  json["bad"] = bundle.bad.empty() ? Json(nullptr) : Json(bundle.bad);
   json["host"] = bundle.host;
   json["digest"] = bundle.digest;
   json["kept_for"] = bundle.kept_for.empty() ? Json(nullptr) : Json(bundle.kept_for);
@@ -68,7 +69,7 @@ void print(Globals& globals, const std::vector<op::BundleRecord>& bundles) {
   if (bundles.empty()) return note(globals, "no bundles");
   Table table({{"BUNDLE"}, {"KEK"}, {"KEYS", true}, {"CREATED"}, {"VERIFIED"}, {"HOST"}});
   for (const auto& bundle : bundles) {
-    table.row({bundle.path, recipients_of(bundle), std::to_string(bundle.records), day(bundle.created), day(bundle.verified), bundle.host});
+    table.row({bundle.path, recipients_of(bundle), std::to_string(bundle.records), day(bundle.created), bundle.bad.empty() ? day(bundle.verified) : "BAD", bundle.host});
   }
   globals.out.table(table);
 }

@@ -165,6 +165,7 @@ std::vector<journal::Change> BundleRecord::changes() const {
   json["verified"] = time_or_null(verified);
   json["restored"] = time_or_null(restored);
   json["kept_for"] = kept_for;
+  if (!bad.empty()) json["bad"] = bad;
   std::vector<journal::Change> result{{"bundle", id, json}};
   for (std::size_t i = 0; i < keys.size(); i += keys_per_part) {
     Json part = Json::array();
@@ -196,6 +197,7 @@ BundleRecord BundleRecord::from(const journal::Item& item) {
   bundle.verified = read_optional_time(reader, "verified");
   bundle.restored = read_optional_time(reader, "restored");
   bundle.kept_for = reader.text("kept_for");
+  if (reader.has("bad")) bundle.bad = reader.text("bad");
   reader.finish();
   return bundle;
 }

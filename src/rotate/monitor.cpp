@@ -92,16 +92,18 @@ class Look {
   void bundles() {
     char host[256] = {};
     if (gethostname(host, sizeof host - 1) != 0) host[0] = '\0';
-    std::vector<std::string> unverified, missing;
+    std::vector<std::string> unverified, missing, bad;
     for (const auto& bundle : context_.bundles()) {
       ++bundles_;
       std::error_code error;
       if (bundle.host == host && !std::filesystem::exists(bundle.path, error)) missing.push_back(bundle.path + " is missing");
+      if (!bundle.bad.empty()) bad.push_back(bundle.path + ": " + bundle.bad);
       const auto last = bundle.verified.value_or(bundle.created);
       if (request_.unverified > 0 && last + request_.unverified <= now_) unverified.push_back(bundle.path + " last verified " + rfc3339(last));
     }
     unverified_ = unverified.size();
     missing_ = missing.size();
+    add(critical, counted(bad.size(), "bundle is", "bundles are") + " not what was written", bad);
     add(warning, counted(missing.size(), "bundle is", "bundles are") + " missing", missing);
     add(warning, counted(unverified.size(), "bundle", "bundles") + " unverified for " + duration_text(request_.unverified), unverified);
   }

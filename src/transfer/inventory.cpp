@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "kmtool/core/file.hpp"
+#include "kmtool/core/text.hpp"
 #include "kmtool/transfer/transfer.hpp"
 
 namespace kmtool::transfer {
@@ -45,19 +46,27 @@ std::vector<BundleCheck> verify_bundles(op::Context& context, const std::vector<
   for (const auto& bundle : bundles) {
     context.check_stop();
     checks.push_back(check_one(context, bundle));
+    auto& check = checks.back();
+    if (check.verdict == BundleCheck::Verdict::ok) check.bundle.bad.clear();
+    if (check.verdict == BundleCheck::Verdict::bad) check.bundle.bad = printable(check.why).substr(0, 200);
     context.progress("verifying", checks.size(), bundles.size());
   }
   if (context.options.dry_run) return checks;
   std::vector<journal::Change> changes;
   Json details{{"verified", 0}, {"not_verified", Json::array()}};
+  std::size_t verified = 0;
   for (const auto& check : checks) {
-    if (check.verdict == BundleCheck::Verdict::ok) {
+    const bool good = check.verdict == BundleCheck::Verdict::ok;
+    if (good) ++verified;
+    if (good || check.verdict == BundleCheck::Verdict::bad) {
       for (auto& change : check.bundle.changes()) changes.push_back(std::move(change));
-    } else if (details["not_verified"].size() < 100) {
+    }
+    if (good) continue;
+    if (details["not_verified"].size() < 100) {
       details["not_verified"].push_back({{"bundle", check.bundle.id}, {"why", check.why.substr(0, 200)}});
     }
   }
-  details["verified"] = changes.size();
+  details["verified"] = verified;
   context.note("bundles --verify-all", std::to_string(checks.size()) + " bundles", std::move(details), std::move(changes));
   return checks;
 }

@@ -79,6 +79,23 @@ class Careless(harness.Case):
         self.ok("unwrap", bundle, "--check")
         self.assertTrue(self.ok_json("doctor")["healthy"])
 
+    def test_a_bundle_found_bad_alarms_until_it_is_good_again(self):
+        home, bundle = self.embedded_home("alarm"), self.dir / "alarm.kmb"
+        self.ok("gen", "root", "--role", "kek", home=home)
+        self.ok("gen", "cargo", "--role", "data", "--exportable", home=home)
+        self.ok("wrap", "cargo", "--kek", "root", "--out", bundle, home=home)
+        genuine = bundle.read_bytes()
+        bundle.write_bytes(genuine.replace(b'"cargo"', b'"carga"'))
+        self.assertEqual(self.kmtool("bundles", "--verify-all", home=home).code, 1)
+        alarm = self.kmtool("monitor", home=home)
+        self.assertEqual(alarm.code, 2, alarm)
+        self.assertIn("not what was written", alarm.out)
+        self.assertIn("BAD", self.ok("bundles", home=home).out)
+        bundle.write_bytes(genuine)
+        self.ok("bundles", "--verify-all", home=home)
+        self.ok("monitor", home=home)
+        self.ok("audit", "verify", home=home)
+
     def test_verify_from_a_pipe_knows_the_home(self):
         self.ok("gen", "cargo", "--role", "data", "--exportable")
         self.ok("wrap", "cargo", "--kek", "root", "--out", self.dir / "c.kmb")

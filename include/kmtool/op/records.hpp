@@ -68,6 +68,7 @@ struct BundleRecord {  ///< kind `bundle`, id = bundle id; the keys in it lie in
   std::optional<UnixTime> verified;
   std::optional<UnixTime> restored;  ///< a drill at the other site was confirmed
   std::string kept_for;           ///< id of the bundle that replaced this one, which is kept beside it; empty: current
+  std::string bad;                ///< what the last verification found wrong with the file; empty: nothing
   std::vector<std::string> keys;  ///< labels; read with Context::bundle_keys()
 
   /// Fills keks and public_keys.
