@@ -49,14 +49,15 @@ std::optional<Bytes> from_hex(std::string_view text) {
 }
 
 std::string base64(ByteView bytes) {
-  std::string text;
-  text.reserve((bytes.size() + 2) / 3 * 4);
-  for (std::size_t i = 0; i < bytes.size(); i += 3) {
-    const std::size_t have = std::min<std::size_t>(3, bytes.size() - i);
-    std::uint32_t group = 0;
-    for (std::size_t j = 0; j < 3; ++j) group = group << 8 | (j < have ? bytes[i + j] : 0U);
-    for (std::size_t j = 0; j < 4; ++j) text += j <= have ? base64_digits[group >> (18 - 6 * j) & 63] : '=';
-  }
+  std::string text((bytes.size() + 2) / 3 * 4, '=');
+  char* to = text.data();
+  const auto put = [&to](std::uint32_t group, int digits) {
+    for (int i = 0; i < digits; ++i) *to++ = base64_digits[group >> (18 - 6 * i) & 63];
+  };
+  std::size_t i = 0;
+  for (; i + 3 <= bytes.size(); i += 3) put(static_cast<std::uint32_t>(bytes[i] << 16 | bytes[i + 1] << 8 | bytes[i + 2]), 4);
+  if (i + 1 == bytes.size()) put(static_cast<std::uint32_t>(bytes[i] << 16), 2);
+  if (i + 2 == bytes.size()) put(static_cast<std::uint32_t>(bytes[i] << 16 | bytes[i + 1] << 8), 3);
   return text;
 }
 

@@ -13,6 +13,12 @@ namespace {
 constexpr std::string_view catalog_start = ",\"catalog\":\"";
 constexpr std::size_t catalog_size = catalog_start.size() + 64 + 2;  // and `"}`
 
+/// memmem: entries are full of commas, and std::string_view::find() stops at each.
+std::size_t find(std::string_view text, std::string_view what) {
+  const void* at = memmem(text.data(), text.size(), what.data(), what.size());
+  return at == nullptr ? std::string_view::npos : static_cast<std::size_t>(static_cast<const char*>(at) - text.data());
+}
+
 /// A walk over JSON text that trusts nothing: every step says whether it could be made.
 class Scan {
  public:
@@ -21,6 +27,11 @@ class Scan {
   bool take(char c) {
     if (at_ == end_ || *at_ != c) return false;
     ++at_;
+    return true;
+  }
+  bool take(std::string_view text) {
+    if (static_cast<std::size_t>(end_ - at_) < text.size() || std::memcmp(at_, text.data(), text.size()) != 0) return false;
+    at_ += text.size();
     return true;
   }
 
@@ -97,17 +108,11 @@ bool unquote(std::string_view quoted, std::string& out) {
 }
 
 bool change(Scan& scan, RawChange& out) {
-  std::string_view key, value;
-  if (!scan.take('{')) return false;
-  for (const std::string_view wanted : {"\"kind\"", "\"id\"", "\"value\""}) {
-    if (wanted != "\"kind\"" && !scan.take(',')) return false;
-    if (!scan.string(key) || key != wanted || !scan.take(':') || !scan.value(value)) return false;
-    if (wanted == "\"value\"") {
-      out.value = value == "null" ? std::string_view() : value;
-    } else if (value.front() != '"' || !unquote(value, wanted == "\"kind\"" ? out.kind : out.id)) {
-      return false;
-    }
-  }
+  std::string_view text;
+  if (!scan.take("{\"kind\":") || !scan.string(text) || !unquote(text, out.kind)) return false;
+  if (!scan.take(",\"id\":") || !scan.string(text) || !unquote(text, out.id)) return false;
+  if (!scan.take(",\"value\":") || !scan.value(text)) return false;
+  out.value = text == "null" ? std::string_view() : text;
   return scan.take('}');
 }
 
@@ -124,9 +129,9 @@ bool changes(Scan& scan, const std::function<void(const RawChange&)>& visit) {
 
 }  // namespace
 
-bool each_change(std::string_view entry, const std::function<void(const RawChange&)>& visit) {
-  Scan scan(entry);
-  if (!scan.take('{')) return false;
+bool each_change(std::string_view entry, const Marks& marks, const std::function<void(const RawChange&)>& visit) {
+  if (!entry.starts_with('{')) return false;
+  Scan scan(entry.substr(marks.details));
   bool found = false;
   std::string_view key, ignored;
   do {
@@ -150,20 +155,22 @@ bool says_number(std::string_view entry, std::uint64_t seq) {
   return error == std::errc{} && number == seq && end != entry.data() + entry.size() && *end == ',' && (entry[0] != '0' || number == 0);
 }
 
-bool says_authenticated(std::string_view entry) {
-  // Quotes inside texts are escaped, and what stands before it has no member of this name.
-  const auto at = entry.find(",\"authenticated\":");
-  return at != std::string_view::npos && entry.substr(at).starts_with(",\"authenticated\":true,");
-}
-
-bool closes_draft(std::string_view entry) {
-  return entry.size() > catalog_size && entry.ends_with("\"}") && entry.substr(entry.size() - catalog_size).starts_with(catalog_start);
-}
-
-bool changes_nothing(std::string_view entry) {
-  if (closes_draft(entry)) entry.remove_suffix(catalog_size - 1);
-  else if (!entry.empty()) entry.remove_suffix(1);
-  return entry.ends_with(",\"changes\":[]");
+Marks marks_of(std::string_view entry) {
+  Marks marks;
+  // Quotes inside texts are escaped, and what stands before has no members of these names. It is texts and numbers of kmtool's own, and
+  // passed over: most of an entry's members.
+  constexpr std::string_view authenticated = ",\"authenticated\":", details = ",\"details\":";
+  if (const auto at = find(entry, authenticated); at != std::string_view::npos) {
+    const auto rest = entry.substr(at + authenticated.size());
+    marks.authenticated = rest.starts_with("true,");
+    constexpr std::size_t usual = std::string_view("true,\"policy\":\"\",\"config\":\"\"").size() + 2 * std::size_t{64};  // with two digests
+    const auto found = marks.authenticated && rest.size() > usual && rest.substr(usual).starts_with(details) ? usual : find(rest, details);
+    if (found != std::string_view::npos) marks.details = at + authenticated.size() + found + 1;
+  }
+  marks.closes = entry.size() > catalog_size && entry.ends_with("\"}") && entry.substr(entry.size() - catalog_size).starts_with(catalog_start);
+  entry.remove_suffix(marks.closes ? catalog_size - 1 : entry.empty() ? 0 : 1);
+  marks.changes_nothing = entry.ends_with(",\"changes\":[]");
+  return marks;
 }
 
 }  // namespace kmtool::journal

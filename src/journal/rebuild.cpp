@@ -1,48 +1,52 @@
 #include "journal/rebuild.hpp"
 
-#include "journal/changes.hpp"
-#include "kmtool/crypto/digest.hpp"
-
 namespace kmtool::journal {
 
-Rebuild::Name Rebuild::name_of(const std::string& kind, const std::string& id) {
-  static thread_local std::string text;
-  text.assign(kind).push_back('\0');
-  text += id;
-  const auto digest = crypto::sha256(view(text));
-  Name name{};
-  std::copy(digest.begin(), digest.begin() + name.size(), name.begin());
-  return name;
+const std::string& Rebuild::name_of(std::string_view kind, std::string_view id) {
+  name_.assign(kind).push_back('\0');
+  return name_.append(id);
 }
 
-bool Rebuild::add(std::uint64_t seq, std::string_view entry) {
-  if (!changes_nothing(entry)) {
-    const auto take = [this](const RawChange& change) { pending_.push_back({name_of(change.kind, change.id), change.value.empty()}); };
-    if (!each_change(entry, take)) return false;
+Rebuild::Rows::value_type*& Rebuild::recent(const std::string& name) {
+  return recent_[(name.size() * 31 + static_cast<unsigned char>(name.back())) % recent_.size()];
+}
+
+void Rebuild::set(const std::string& name, bool removed, std::uint64_t seq) {
+  auto*& known = recent(name);
+  if (removed) {
+    if (known != nullptr && known->first == name) known = nullptr;
+    if (const auto found = rows_.find(name); found != rows_.end()) rows_.erase(found);
+    return;
   }
-  if (!closes_draft(entry)) return true;
-  for (const auto& change : pending_) {
-    if (change.removed) {
-      rows_.erase(change.name);
-    } else {
-      rows_[change.name] = seq;
-    }
+  if (known == nullptr || known->first != name) known = &*rows_.try_emplace(name).first;
+  known->second = seq;
+}
+
+bool Rebuild::add(std::uint64_t seq, std::string_view entry, const Marks& marks) {
+  if (marks.closes) {
+    for (const auto& part : pending_) set(part.name, part.removed, seq);
+    pending_.clear();
   }
-  pending_.clear();
-  return true;
+  if (marks.changes_nothing) return true;
+  return each_change(entry, marks, [&](const RawChange& change) {
+    const auto& name = name_of(change.kind, change.id);
+    if (marks.closes) set(name, change.value.empty(), seq);
+    else pending_.push_back({name, change.value.empty()});
+  });
 }
 
 namespace {
 
 /// The value that the draft ending at `seq` gave to a row; its parts stand before it.
-std::string value_in(Database& db, std::uint64_t seq, const std::string& kind, const std::string& id) {
-  Statement query(db, "SELECT data FROM entries WHERE seq <= ? ORDER BY seq DESC");
-  query.bind(1, static_cast<std::int64_t>(seq));
-  for (bool last = true; query.step(); last = false) {
-    const auto entry = query.text(0);
-    if (!last && (closes_draft(entry) || !says_authenticated(entry))) break;
+std::string value_in(Statement& back_from, std::uint64_t seq, const std::string& kind, const std::string& id) {
+  back_from.reset();
+  back_from.bind(1, static_cast<std::int64_t>(seq));
+  for (bool last = true; back_from.step(); last = false) {
+    const auto entry = back_from.text(0);
+    const auto marks = marks_of(entry);
+    if (!last && (marks.closes || !marks.authenticated)) break;
     std::string in_this;
-    each_change(entry, [&](const RawChange& change) {
+    each_change(entry, marks, [&](const RawChange& change) {
       if (change.kind == kind && change.id == id) in_this = change.value;
     });
     if (!in_this.empty()) return in_this;
@@ -54,6 +58,7 @@ std::string value_in(Database& db, std::uint64_t seq, const std::string& kind, c
 
 void Rebuild::compare(Database& db, Findings& findings) {
   Statement query(db, "SELECT kind, id, value, seq FROM items ORDER BY kind, id");
+  Statement back_from(db, "SELECT data FROM entries WHERE seq <= ? ORDER BY seq DESC");
   std::size_t met = 0;
   while (query.step()) {
     const auto kind = query.text(0), id = query.text(1);
@@ -67,7 +72,7 @@ void Rebuild::compare(Database& db, Findings& findings) {
     ++met;
     if (found->second != said) {
       findings.add(row + " says that entry " + std::to_string(said) + " set it, but entry " + std::to_string(found->second) + " did");
-    } else if (value_in(db, said, kind, id) != query.text(2)) {
+    } else if (value_in(back_from, said, kind, id) != query.text(2)) {
       findings.add(row + " is not what entry " + std::to_string(said) + " says: it was altered");
     }
   }
@@ -78,7 +83,8 @@ void Rebuild::name_the_missing(Database& db, Findings& findings) {
   Statement entries(db, "SELECT data FROM entries ORDER BY seq");
   Statement there(db, "SELECT 1 FROM items WHERE kind = ? AND id = ?");
   while (entries.step()) {
-    each_change(entries.text(0), [&](const RawChange& change) {
+    const auto entry = entries.text(0);
+    each_change(entry, marks_of(entry), [&](const RawChange& change) {
       const auto row = rows_.find(name_of(change.kind, change.id));
       if (row == rows_.end() || change.value.empty()) return;
       there.bind(1, change.kind).bind(2, change.id);

@@ -224,12 +224,22 @@ TEST_CASE("the catalog against the entries") {
 TEST_CASE("changes are found as the JSON says them") {
   std::vector<std::string> seen;
   const auto visit = [&](const RawChange& change) { seen.push_back(change.kind + "|" + change.id + "|" + std::string(change.value)); };
-  CHECK(each_change(R"({"a":"\\\"","details":{"changes":[{"x":1}]},"changes":[{"kind":"k","id":"i\"\u0041","value":{"v":[1,"}"]}},{"kind":"k","id":"j","value":null}],"catalog":"00"})", visit));
+  CHECK(each_change(R"({"a":"\\\"","details":{"changes":[{"x":1}]},"changes":[{"kind":"k","id":"i\"\u0041","value":{"v":[1,"}"]}},{"kind":"k","id":"j","value":null}],"catalog":"00"})", {}, visit));
   CHECK(seen == std::vector<std::string>{R"(k|i"A|{"v":[1,"}"]})", "k|j|"});
   for (const auto* bad : {"", "{", "{}", R"({"changes":[})", R"({"changes":[]}x)", R"({"changes":[{"kind":"k"}]})", R"({"changes":[{"kind":1,"id":"i","value":1}]})",
                           R"({"changes":[],"changes":[]})", R"({"changes":"[]"})", R"({"a":"x)", R"({"a":])", "{\"a\":\"\\"}) {
-    CHECK_FALSE(each_change(bad, [](const RawChange&) {}));
+    CHECK_FALSE(each_change(bad, {}, [](const RawChange&) {}));
   }
+  const std::string_view whole = R"({"kmjournal":1,"command":",\"authenticated\":true,","authenticated":false,"policy":"","details":{"a":1,"details":{},"changes":[2]},"changes":[{"kind":"k","id":"z","value":[]}]})";
+  const auto marks = marks_of(whole);
+  CHECK_FALSE(marks.authenticated);
+  CHECK_FALSE(marks.closes);
+  CHECK_FALSE(marks.changes_nothing);
+  seen.clear();
+  CHECK(each_change(whole, marks, visit));
+  CHECK(seen == std::vector<std::string>{"k|z|[]"});
+  CHECK(marks_of(R"({"authenticated":1,"authenticated":true,"details":{},"changes":[]})").changes_nothing);
+  CHECK_FALSE(marks_of("").changes_nothing);
   CHECK(says_number(R"({"kmjournal":1,"seq":10,"time")", 10));
   CHECK_FALSE(says_number(R"({"kmjournal":1,"seq":10,"time")", 1));
   CHECK_FALSE(says_number(R"({"kmjournal":1,"seq":010,)", 10));
