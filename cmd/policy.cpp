@@ -29,9 +29,12 @@ int show(Globals& globals) {
   json["min_validation_level"] = policy.min_validation_level;
   json["forbidden_waivers"] = forbidden;
   json["sessions"] = policy.sessions;
+  json["checkpoint_sink"] = policy.checkpoint_sink.empty() ? Json(nullptr) : Json(policy.checkpoint_sink);
+  json["checkpoint_sink_wait"] = duration_text(policy.checkpoint_sink_wait);
   table.row({"hardware", policy.require_hardware ? "required" : "preferred"});
   table.row({"validation", policy.min_validation.empty() ? "reported" : "at least " + policy.min_validation + " level " + std::to_string(policy.min_validation_level)});
   table.row({"waivers forbidden for", forbidden.empty() ? "none" : join(forbidden, ", ")});
+  table.row({"checkpoints are sent to", policy.checkpoint_sink.empty() ? "nowhere" : policy.checkpoint_sink});
   if (json_wanted(globals)) {
     globals.out.json(json);
   } else {

@@ -29,16 +29,32 @@ bool try_lock(int fd, const std::filesystem::path& path) {
   }
 }
 
+bool read_only(int error_number) { return error_number == EROFS || error_number == EACCES || error_number == EPERM; }
+
+/// An empty one where a reader finds nothing to lock.
+Fd open_lock(const std::filesystem::path& path, bool reading) {
+  Fd fd(open(path.c_str(), O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600));
+  if (fd) return fd;
+  const int failure = errno;
+  if (!reading || !read_only(failure)) throw Error::from_errno("open", path.string(), failure);
+  fd = Fd(open(path.c_str(), O_RDONLY | O_NOFOLLOW | O_CLOEXEC));
+  if (!fd && errno != ENOENT) throw Error::from_errno("open", path.string(), errno);
+  return fd;
+}
+
 }  // namespace
 
-FileLock FileLock::acquire(const std::filesystem::path& path, std::chrono::milliseconds wait) {
+FileLock FileLock::acquire(const std::filesystem::path& path, std::chrono::milliseconds wait) { return acquire(path, wait, false); }
+FileLock FileLock::acquire_to_read(const std::filesystem::path& path, std::chrono::milliseconds wait) { return acquire(path, wait, true); }
+
+FileLock FileLock::acquire(const std::filesystem::path& path, std::chrono::milliseconds wait, bool reading) {
   const auto until = std::chrono::steady_clock::now() + wait;
   auto pause = std::chrono::milliseconds{1};
   FileLock lock;
   for (;;) {
     if (!lock.fd_) {
-      lock.fd_ = Fd(open(path.c_str(), O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600));
-      if (!lock.fd_) throw Error::from_errno("open", path.string(), errno);
+      lock.fd_ = open_lock(path, reading);
+      if (!lock.fd_) return lock;
     }
     if (try_lock(lock.fd_.get(), path)) {
       if (still_there(lock.fd_.get(), path)) return lock;

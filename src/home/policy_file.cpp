@@ -1,5 +1,6 @@
 #include <algorithm>
 
+#include "kmtool/core/text.hpp"
 #include "kmtool/home/home.hpp"
 
 namespace kmtool::home {
@@ -52,6 +53,18 @@ void read_api_keys(const Json& json, const JsonFail& fail, policy::ApiKeyPolicy&
   reader.finish();
 }
 
+void read_sink(JsonReader& reader, policy::Policy& policy) {
+  if (const auto sink = reader.optional_text("checkpoint_sink")) {
+    const bool path = sink->starts_with("file:/") || sink->starts_with("unix:/") || sink->starts_with("exec:/");
+    const bool fits = sink->size() <= 4000 && printable(*sink) == *sink;
+    if ((*sink != "syslog" && !path) || !fits) reader.fail("\"checkpoint_sink\" must be \"syslog\", \"file:/PATH\", \"unix:/PATH\" or \"exec:/PATH ARGUMENTS\"");
+    policy.checkpoint_sink = *sink;
+  }
+  constexpr std::int64_t longest = 300;
+  policy.checkpoint_sink_wait = read_duration(reader, "checkpoint_sink_wait", policy.checkpoint_sink_wait, false);
+  if (policy.checkpoint_sink_wait > longest) reader.fail("\"checkpoint_sink_wait\" is longer than " + duration_text(longest));
+}
+
 }  // namespace
 
 policy::Policy parse_policy(const std::string& text, const std::string& name) {
@@ -90,6 +103,7 @@ policy::Policy parse_policy(const std::string& text, const std::string& name) {
       policy.forbidden_waivers.insert(rule);
     }
   }
+  read_sink(reader, policy);
   if (const Json* keys = reader.optional_any("api_keys")) read_api_keys(*keys, fail, policy.api_keys);
   policy.sessions = static_cast<int>(reader.optional_integer("sessions", 1, 64).value_or(policy.sessions));
   reader.finish();
@@ -119,6 +133,10 @@ std::string default_policy_text() {
   "min_validation_level": 0,
   // Rules for which --waive is not accepted, e.g. ["G-KEK"].
   "forbidden_waivers": [],
+  // Where every checkpoint is sent, so that whoever holds the PIN cannot rewrite the record unnoticed: "syslog", "file:/PATH" (a file or
+  // FIFO), "unix:/PATH" (a datagram socket), "exec:/PATH ARGUMENTS" (on standard input). While it cannot be sent, nothing is done.
+  "checkpoint_sink": null,
+  "checkpoint_sink_wait": "10s",
   // Sessions in flight for long work; more than 1 pays on networked HSMs only.
   "sessions": 1,
   // API keys: what they begin with; may one be for every address (apikey create --unrestricted); the longest time to its expiry

@@ -7,6 +7,7 @@
 
 #include "kmtool/core/encoding.hpp"
 #include "kmtool/core/text.hpp"
+#include "op/sink.hpp"
 #include "op/state.hpp"
 
 namespace kmtool::op {
@@ -58,6 +59,13 @@ void Context::progress(const std::string& what, std::uint64_t done, std::uint64_
 
 namespace {
 
+void note_refused(const home::Paths& paths, const home::PinSource& source) noexcept {
+  try {
+    home::note_refused_pin(paths, source);
+  } catch (const std::exception&) {  // a home that cannot be written: the refusal itself is what the user must see
+  }
+}
+
 /// Opens and logs in; the PIN is read before the module is loaded and gone when this returns.
 pkcs11::Token login(const Options& options, const home::Home& home) {
   if (home.config.embedded) {
@@ -89,7 +97,7 @@ pkcs11::Token login(const Options& options, const home::Home& home) {
     try {
       return pkcs11::Token::open(home.config.module, home.config.token, how);
     } catch (const Error& error) {
-      if (error.code() == "CKR_PIN_INCORRECT") home::note_refused_pin(home.paths, source);
+      if (error.code() == "CKR_PIN_INCORRECT") note_refused(home.paths, source);
       throw;
     }
   }();
@@ -142,8 +150,10 @@ Context Context::open(Options options, Need need) {
   auto home = home::open_home(options.paths);
   Context context(std::move(options), std::move(home));
   auto& state = *context.state_;
-  if (need == Need::mutation || (need == Need::token && context.options.settled)) {
+  if (need == Need::mutation) {
     state.mutation = FileLock::acquire(context.home.paths.mutate_lock(), context.options.lock_wait);
+  } else if (need == Need::token && context.options.settled) {
+    state.mutation = FileLock::acquire_to_read(context.home.paths.mutate_lock(), context.options.lock_wait);
   }
   const auto mode = need == Need::reader ? journal::Journal::Mode::read : journal::Journal::Mode::write;
   state.journal.emplace(journal::Journal::open(context.home.paths.journal(), mode));
@@ -153,6 +163,7 @@ Context Context::open(Options options, Need need) {
   if (need == Need::mutation && context.home.config.embedded && home::remove_empty_objects(context.home.paths) > 0) {
     state.repaired.push_back("removed object files that the software token had left empty");
   }
+  if (need == Need::mutation) prepare_sink(context);
   state.token.emplace(login(context.options, context.home));
   if (need == Need::token) state.journal->begin_reading();
   trust_home_journal(context);
@@ -160,8 +171,10 @@ Context Context::open(Options options, Need need) {
   read_ahead(context);
   bind_token(context);
   if (need == Need::token) prove_log_signer(context);
+  if (need == Need::mutation) settle_sink(context);
   if (need == Need::mutation && !context.options.skip_anchor) {
     for (auto& line : recover(context)) state.repaired.push_back(std::move(line));
+    require_sent(context, "what an interrupted command had begun was settled, but");
   }
   if (need == Need::mutation && !context.options.any_policy) require_accepted_policy(context);
   if (probed && need == Need::mutation && !context.options.skip_anchor && !context.options.dry_run) note_profile(context);

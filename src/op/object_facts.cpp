@@ -75,6 +75,14 @@ void read_usages(const Object& object, ObjectFacts& facts) {
   facts.verify_recover = set(object.verify_recover);
 }
 
+void read_limits(pkcs11::Token& token, const Object& object, ObjectFacts& facts) {
+  const auto limits = token.limits(object);
+  if (const auto from = parse_rfc3339(limits.start_date + "T00:00:00Z")) facts.not_before = from;
+  if (const auto day = parse_rfc3339(limits.end_date + "T00:00:00Z")) facts.not_after = *day + 86400;
+  facts.mechanisms = limits.mechanisms;
+  facts.wrap_template = limits.wrap_template;
+}
+
 /// Without a home the labels that kmtool gives its own objects are all there is to go by.
 ObjectFacts::Owner owner_by_label(const ObjectFacts& facts) {
   if (facts.label.starts_with("kmtool-anchor:") && facts.usages() == "none") return ObjectFacts::Owner::anchor;
@@ -106,6 +114,7 @@ ObjectFacts object_facts(pkcs11::Token& token, const Object& object) {
   facts.exponent = small_number(object.public_exponent);
   facts.public_id = public_id(token, object);
   if (object.object_class == ObjectClass::certificate) read_certificate(token, object, facts);
+  if (facts.is_key()) read_limits(token, object, facts);
   facts.owner = owner_by_label(facts);
   return facts;
 }

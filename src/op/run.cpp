@@ -2,6 +2,7 @@
 #include "kmtool/crypto/digest.hpp"
 #include "kmtool/domain/name.hpp"
 #include "kmtool/op/turn.hpp"
+#include "op/sink.hpp"
 #include "op/state.hpp"
 
 namespace kmtool::op {
@@ -31,6 +32,8 @@ std::uint64_t append(Context& context, journal::Draft draft) {
     state.head->size = state.journal->size();
   }
   advance_anchor(context);
+  const bool sink_is_down = state.unsent && draft.result == "failed";  // it was told of the act, and failed: the next command tries again
+  if (!sink_is_down) send_checkpoint(context);
   return first;
 }
 
@@ -57,6 +60,7 @@ void Context::note(const std::string& command, const std::string& target, Json d
   draft.details = std::move(details);
   draft.changes = std::move(changes);
   append(*this, std::move(draft));
+  require_sent(*this, "it is done and recorded, but");
 }
 
 void Context::refused(const std::string& command, const std::string& target, const Error& error) noexcept {
@@ -69,6 +73,7 @@ void Context::refused(const std::string& command, const std::string& target, con
     draft.details["code"] = error.code();
     draft.details["message"] = error.message();
     append(*this, std::move(draft));
+    state_->unsent.reset();  // nothing was done; the next command that changes something sends it
   } catch (const std::exception&) {  // the refusal stands, recorded or not: nothing was done
   }
 }
@@ -130,10 +135,10 @@ Outcome Context::run(const Plan& wanted, const std::function<Outcome()>& act) {
   const auto number = append(*this, std::move(intent));
   state_->unsettled = true;
 
-  auto close = [&](const std::string& result, Json details, std::vector<journal::Change> changes) {
+  auto close = [&](const std::string& how, Json details, std::vector<journal::Change> changes) {
     auto outcome = draft_of(plan, journal::Phase::outcome);
     outcome.intent = number;
-    outcome.result = result;
+    outcome.result = how;
     outcome.details = std::move(details);
     outcome.changes = std::move(changes);
     for (auto& change : plan.removal(id)) outcome.changes.push_back(std::move(change));
@@ -141,11 +146,14 @@ Outcome Context::run(const Plan& wanted, const std::function<Outcome()>& act) {
     append(*this, std::move(outcome));
     state_->unsettled = false;
   };
+  Outcome result;
+  const bool untold = state_->unsent.has_value();
   try {
+    if (untold) throw Error(*state_->unsent);
     Outcome outcome = act();
     if (home.config.embedded && !plan.keys.empty()) home::sync_token_files(home.paths, started);
     close("done", outcome.details, outcome.changes);
-    return outcome;
+    result = std::move(outcome);
   } catch (const Error& error) {
     if (!plan.destroys.empty() && !untouched(*this, plan)) {
       throw Error(error.exit(), error.code(), error.message(), "the next command or kmtool doctor --repair finishes it");
@@ -163,8 +171,12 @@ Outcome Context::run(const Plan& wanted, const std::function<Outcome()>& act) {
                   (error.hint().empty() ? "" : error.hint() + "; ") +
                       std::string("what was begun could not be undone yet: the next command or kmtool doctor --repair does it"));
     }
+    if (untold) require_sent(*this, "nothing was done:");
+    state_->unsent.reset();  // the failure is what counts
     throw;
   }
+  require_sent(*this, "it is done and recorded, but");
+  return result;
 }
 
 }  // namespace kmtool::op

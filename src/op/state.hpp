@@ -1,9 +1,11 @@
 #pragma once
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
+#include "kmtool/core/runner.hpp"
 #include "kmtool/op/context.hpp"
 
 namespace kmtool::op {
@@ -21,6 +23,8 @@ struct Context::State {
   journal::Actor actor;
   bool unsettled = false;  ///< an intent of this process could not be closed: recover() comes before the next one
   bool turn_given = false;  ///< the mutation lock was given back for a while: take_turn() comes before the next entry
+  std::unique_ptr<Runner> sink_runner;  ///< starts the command of policy's checkpoint_sink
+  std::optional<Error> unsent;          ///< the newest checkpoint did not reach the sink: said once things are settled
   std::vector<std::string> repaired;  ///< what opening the context finished or undid
 };
 

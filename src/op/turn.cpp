@@ -1,5 +1,6 @@
 #include "kmtool/op/turn.hpp"
 
+#include "op/sink.hpp"
 #include "op/state.hpp"
 
 namespace kmtool::op {
@@ -22,6 +23,7 @@ void take_turn(Context& context) {
   state.anchors.clear();
   trust_home_journal(context);
   bind_token(context);
+  settle_sink(context);
   for (auto& line : recover(context)) state.repaired.push_back(std::move(line));
 }
 

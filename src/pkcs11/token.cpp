@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "keys.hpp"
+#include "limits.hpp"
 #include "kmtool/pkcs11/survey.hpp"
 #include "kmtool/core/text.hpp"
 #include "mechanism_names.hpp"
@@ -34,7 +35,7 @@ Token::~Token() = default;
 namespace {
 
 FileLock take_lock(const std::filesystem::path& path, std::chrono::milliseconds wait) {
-  return path.empty() ? FileLock() : FileLock::acquire(path, wait);
+  return path.empty() ? FileLock() : FileLock::acquire_to_read(path, wait);
 }
 
 bool user_state(CK_STATE state) { return state == CKS_RW_USER_FUNCTIONS || state == CKS_RO_USER_FUNCTIONS; }
@@ -168,6 +169,8 @@ Bytes Token::certificate(const Object& object) {
   if (object.object_class != ObjectClass::certificate) throw Error::internal("only a certificate's value is read");
   return read_certificate(impl_->session, object.handle.value);
 }
+
+Limits Token::limits(const Object& key) { return read_limits(impl_->session, key.handle.value); }
 
 Object Token::read(Handle handle) { return read_object(impl_->session, handle.value); }
 

@@ -52,6 +52,17 @@ struct Victims {
   }
 };
 
+/// What might stand in an attack's way on a token that heeds it. That cannot be seen, so the finding stays.
+std::string narrowed(const ObjectFacts& key) {
+  std::string text;
+  if (!key.mechanisms.empty()) {
+    std::vector<std::string> some(key.mechanisms.begin(), key.mechanisms.begin() + static_cast<std::ptrdiff_t>(std::min<std::size_t>(key.mechanisms.size(), 4)));
+    text += "; CKA_ALLOWED_MECHANISMS allows " + join(some, ", ") + (some.size() < key.mechanisms.size() ? ", …" : "");
+  }
+  if (key.wrap && key.wrap_template) text += "; CKA_WRAP_TEMPLATE narrows what it wraps";
+  return text.empty() ? text : text + ", if the token heeds it";
+}
+
 class Finder {
  public:
   Finder(const TokenTraits& traits, const std::vector<ObjectFacts>& objects) : traits_(traits), objects_(objects) {
@@ -85,7 +96,7 @@ class Finder {
   [[nodiscard]] const Victims& victims(const ObjectFacts& key) const { return key.trusted == true ? all_ : open_; }
 
   void add(const char* check, const ObjectFacts& object, std::string evidence, std::vector<std::string> path, std::optional<Severity> severity = {}) {
-    Finding found = finding_of(check, object, std::move(evidence), severity);
+    Finding found = finding_of(check, object, std::move(evidence) + narrowed(object), severity);
     found.path = std::move(path);
     found_.push_back(std::move(found));
   }

@@ -55,6 +55,8 @@ const std::vector<Check> of_keys{
     {"G-SEALED", "exportable-signature-key", high, "a private signature key may leave the token", "SP 800-57 part 1 discourages its backup and disallows its archiving: who holds a copy signs in its name", replace, "kmtool gen NEW --role sign", ""},
     {"G-WORK", "cryptoperiod-over", medium, "the key is used beyond its cryptoperiod", "the more a key has protected, the more its loss costs (SP 800-57 part 1, 5.3)", "kmtool rotate {key}", "kmtool rotate {key}", ""},
     {"G-WORK", "cryptoperiod-ending", low, "the key's cryptoperiod ends soon", "a rotation that is planned breaks nothing", "kmtool rotate {key}", "kmtool rotate {key}", ""},
+    {"G-WORK", "end-date-over", medium, "the key's end date is over", "whoever made it meant it to be replaced by then (CKA_END_DATE), and tokens do not enforce it", replace, "kmtool rotate {key}", ""},
+    {"G-WORK", "start-date-ahead", low, "the key's start date is not yet there", "whoever made it meant it to be used later (CKA_START_DATE), and tokens do not enforce it", "see that it is not used before", "", ""},
     {"G-WORK", "compromised-present", medium, "a compromised key is still on the token", "it opens what it protected for whoever made off with it, and may be used by mistake", "{delete}", "kmtool state {version} destroy --reason TEXT", ""},
     {"G-WORK", "retired-present", low, "a key is on the token whose recipient period is over", "what is not needed can only be lost", "{delete}", "kmtool state {version} destroy --reason TEXT", ""},
     {"G-WHERE", "unmanaged", medium, "the catalog does not know the key", "it was made behind kmtool's back, or by another home: nobody rotates it, and the journal says nothing of it", "kmtool adopt NAME --id {id}", "", ""},

@@ -110,6 +110,11 @@ void audit_usage(const ObjectFacts& object, Found& found) {
   if (object.holds_secret() && object.usages() == "none") found.push_back(finding_of("no-usage", object, "no usage is set"));
 }
 
+void audit_dates(const ObjectFacts& object, UnixTime now, Found& found) {
+  if (object.not_after && now >= *object.not_after) found.push_back(finding_of("end-date-over", object, "CKA_END_DATE is " + rfc3339(*object.not_after - day).substr(0, 10)));
+  if (object.not_before && now < *object.not_before) found.push_back(finding_of("start-date-ahead", object, "CKA_START_DATE is " + rfc3339(*object.not_before).substr(0, 10)));
+}
+
 // -- what the catalog says --------------------------------------------------------------------------------------------------
 
 void audit_record(const Policy& policy, const ObjectFacts& object, UnixTime now, Found& found) {
@@ -185,6 +190,7 @@ std::vector<Finding> audit_object(const Policy& policy, const TokenTraits& trait
     audit_strength(object, now, found);
     audit_numbers(object, found);
     audit_usage(object, found);
+    audit_dates(object, now, found);
   }
   if (object.holds_secret()) {
     audit_origin(traits, object, found);

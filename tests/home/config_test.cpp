@@ -68,6 +68,8 @@ TEST_CASE("the default policy text says what the defaults are") {
   CHECK(written.min_validation_level == built_in.min_validation_level);
   CHECK(written.forbidden_waivers == built_in.forbidden_waivers);
   CHECK(written.sessions == built_in.sessions);
+  CHECK(written.checkpoint_sink == built_in.checkpoint_sink);
+  CHECK(written.checkpoint_sink_wait == built_in.checkpoint_sink_wait);
   for (const auto& [role, period] : built_in.cryptoperiods) {
     CHECK(written.cryptoperiods.at(role).originator == period.originator);
     CHECK(written.cryptoperiods.at(role).recipient == period.recipient);
@@ -91,7 +93,8 @@ TEST_CASE("a policy beyond the guideline or not well-formed is refused with 78")
         "{\"cryptoperiods\":{\"data\":{\"originator\":\"1 month\"}}}", "{\"cryptoperiods\":{\"data\":{\"originator\":\"0\"}}}",
         "{\"cryptoperiods\":{\"data\":{\"recipient\":\"4y\"}}}", "{\"cryptoperiods\":{\"dat\":{}}}",
         "{\"minimum_strength\":{\"kek\":80}}", "{\"min_validation\":\"FIPS 140-9\"}", "{\"min_validation_level\":5}",
-        "{\"forbidden_waivers\":[\"G-NONSENSE\"]}", "{\"require_hardware\":1}"}) {
+        "{\"forbidden_waivers\":[\"G-NONSENSE\"]}", "{\"require_hardware\":1}", "{\"checkpoint_sink\":\"\"}",
+        "{\"checkpoint_sink\":\"exec:sh\"}", "{\"checkpoint_sink\":\"file:/x\\n\"}", "{\"checkpoint_sink_wait\":\"6m\"}"}) {
     CAPTURE(text);
     CHECK(exit_of([&] { parse_policy(text, "policy.json"); }) == 78);
   }

@@ -8,8 +8,19 @@
 
 namespace kmtool::pkcs11 {
 
+/// Asked before a PIN is: throws missing (66) and unavailable (69) where the file is no library that could be a PKCS#11 module. It is not
+/// loaded for that (a process must not fork after it, and a PIN may come from a command).
+void require_module_file(const std::string& path);
+
 /// What an object is: for every kind that PKCS#11 has, not only kmtool's.
 KeyKind kind_of(const Object& object);
+
+/// What narrows a key besides its usages. Whether the token heeds it, nobody knows.
+struct Limits {
+  std::string start_date, end_date;      ///< CKA_START_DATE, CKA_END_DATE as YYYY-MM-DD; empty: none
+  std::vector<std::string> mechanisms;   ///< CKA_ALLOWED_MECHANISMS; empty: any
+  bool wrap_template = false;            ///< CKA_WRAP_TEMPLATE says what the keys that it wraps must be
+};
 
 /// One thing that was tried on the token.
 struct Trial {

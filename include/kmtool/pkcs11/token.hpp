@@ -21,6 +21,7 @@
 
 namespace kmtool::pkcs11 {
 
+struct Limits;
 struct Trials;  // survey.hpp
 
 /// Which module to load.
@@ -154,6 +155,8 @@ class Token {
   std::vector<Object> scan();
   /// DER of a certificate object; empty where the token does not show it.
   Bytes certificate(const Object& object);
+  /// Dates, mechanisms and templates of a key: one more call, one for each that is set.
+  Limits limits(const Object& key);
   /// Those without label and id: by one find where the profile says that the token can, else among all.
   std::vector<Object> find_nameless();
   Object read(Handle handle);

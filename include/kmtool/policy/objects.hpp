@@ -34,6 +34,9 @@ struct ObjectFacts {
   bool encrypt = false, decrypt = false, sign = false, verify = false, wrap = false, unwrap = false, derive = false,
        sign_recover = false, verify_recover = false;
   std::string public_id;        ///< SHA-256 of the SPKI, hex, where the object shows it: pairs, certificates
+  std::optional<UnixTime> not_before, not_after;  ///< CKA_START_DATE, and the end of the day CKA_END_DATE
+  std::vector<std::string> mechanisms;            ///< CKA_ALLOWED_MECHANISMS; empty: any
+  bool wrap_template = false;                     ///< CKA_WRAP_TEMPLATE is set
   unsigned long exponent = 0;   ///< RSA, as far as it fits; 0: not shown
   bool has_private = false;     ///< of a public half: the private half stands on the token too, and is judged for both
   std::optional<CertificateFacts> certificate;

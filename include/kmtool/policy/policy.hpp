@@ -37,6 +37,8 @@ struct Policy {
   int min_validation_level = 0;                ///< 0…4
   std::set<std::string> forbidden_waivers;     ///< rule ids
   int sessions = 1;                            ///< 1…64, default of --sessions
+  std::string checkpoint_sink;                 ///< where every checkpoint is sent: `syslog`, `file:/PATH`, `unix:/PATH`, `exec:/PATH ARGS`; empty: nowhere
+  std::int64_t checkpoint_sink_wait = 10;      ///< seconds that a sink's command may take; 1…300
   ApiKeyPolicy api_keys;
 };
 Policy default_policy();

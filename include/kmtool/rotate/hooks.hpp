@@ -2,7 +2,7 @@
 #include <string>
 #include <vector>
 
-#include "kmtool/core/file.hpp"
+#include "kmtool/core/runner.hpp"
 #include "kmtool/op/context.hpp"
 
 namespace kmtool::rotate {
@@ -31,19 +31,13 @@ struct HookResult {
 /// missing (66), configuration (78).
 std::vector<std::string> hook_words(const std::string& command);
 
-/// A small process forked before the PKCS#11 module is loaded (a process must not fork after that), which starts the hooks: no shell, an
-/// environment of its own, nothing inherited but standard error.
+/// Starts hooks; made before a module is loaded (Runner says why).
 class HookRunner {
  public:
-  HookRunner();
-  HookRunner(const HookRunner&) = delete;
-  HookRunner& operator=(const HookRunner&) = delete;
-  ~HookRunner();
   HookResult run(const OwedHook& hook, const std::string& home);
 
  private:
-  Fd channel_;
-  int child_ = -1;
+  Runner runner_;
 };
 
 /// Journals how the hooks ended: those that succeeded are owed no more.

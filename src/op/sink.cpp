@@ -1,0 +1,132 @@
+#include "op/sink.hpp"
+
+#include <fcntl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <cstring>
+#include <utility>
+
+#include "kmtool/core/file.hpp"
+#include "op/state.hpp"
+
+namespace kmtool::op {
+
+namespace {
+
+constexpr std::string_view to_file = "file:", to_socket = "unix:", to_command = "exec:";
+
+std::filesystem::path sent_note(const Context& context) { return context.home.paths.root / "checkpoint.sent"; }
+
+/// One write, so that what several processes append does not mix. A FIFO needs a reader: nobody waits for one.
+void append_to(const std::string& path, const std::string& note) {
+  const Fd fd(open(path.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_NONBLOCK | O_NOFOLLOW | O_CLOEXEC, 0600));
+  if (!fd) throw Error::from_errno("write", path, errno);
+  const std::string text = note + "\n";
+  struct stat info {};
+  const auto written = write(fd.get(), text.data(), text.size());
+  if (written >= 0 && written != static_cast<ssize_t>(text.size())) throw Error::io("cannot write " + path + ": it takes only a part");
+  if (written < 0 || fstat(fd.get(), &info) != 0 || (S_ISREG(info.st_mode) && fsync(fd.get()) != 0)) throw Error::from_errno("write", path, errno);
+}
+
+void send_to(const std::string& path, const std::string& message) {
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  if (path.size() >= sizeof address.sun_path) throw Error::config("the socket's path is too long");
+  std::memcpy(address.sun_path, path.data(), path.size());
+  const Fd fd(socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  if (!fd || sendto(fd.get(), message.data(), message.size(), MSG_NOSIGNAL, reinterpret_cast<const sockaddr*>(&address), sizeof address) < 0) {
+    throw Error::from_errno("write", path, errno);
+  }
+}
+
+/// RFC 3164's line: facility authpriv, severity notice. The note's lines stand behind each other.
+std::string syslog_line(const std::string& note) {
+  std::string line = "<85>kmtool[" + std::to_string(getpid()) + "]: checkpoint";
+  std::size_t begin = 0;
+  for (std::size_t end = note.find('\n'); end != std::string::npos; begin = end + 1, end = note.find('\n', begin)) {
+    if (end > begin) line += " " + note.substr(begin, end - begin);
+  }
+  return line;
+}
+
+void run_command(Context& context, const std::string& command, const std::string& note, std::uint64_t size) {
+  Runner::Job job;
+  job.words = command_words(command, "checkpoint_sink");
+  job.environment = {"KMTOOL_HOME=" + context.home.paths.root.string(), "KMTOOL_ORIGIN=" + context.home.config.origin(), "KMTOOL_SIZE=" + std::to_string(size)};
+  job.input = note;
+  job.longest = std::chrono::seconds(context.home.policy.checkpoint_sink_wait);
+  auto& runner = context.state().sink_runner;
+  const auto begun = std::chrono::steady_clock::now();
+  const int status = runner ? runner->run(job) : 127;
+  if (status == 128 + SIGKILL && std::chrono::steady_clock::now() - begun >= job.longest) {
+    throw Error::io(job.words[0] + " did not end within " + duration_text(context.home.policy.checkpoint_sink_wait));
+  }
+  if (status != 0) throw Error::io(job.words[0] + " " + Runner::outcome_of(status));
+}
+
+void send_newest(Context& context) {
+  const auto& sink = context.home.policy.checkpoint_sink;
+  const auto newest = context.state().journal->last_note();
+  if (sink.empty() || !newest) return;
+  const auto note = newest->dump();
+  const auto size = tlog::parse_checkpoint(newest->text).size;
+  try {
+    if (sink == "syslog") send_to("/dev/log", syslog_line(note));
+    else if (sink.starts_with(to_file)) append_to(sink.substr(to_file.size()), note);
+    else if (sink.starts_with(to_socket)) send_to(sink.substr(to_socket.size()), note);
+    else run_command(context, sink.substr(to_command.size()), note, size);
+  } catch (const Error& error) {
+    throw Error::io("the checkpoint did not reach its sink (" + sink + "): " + error.message(), "mend the sink, or policy's checkpoint_sink: until then nothing more is done");
+  }
+  write_private_file(sent_note(context), view(sink + "\n" + std::to_string(size) + "\n"), true);
+}
+
+/// True when the newest checkpoint is known to have arrived at this sink.
+bool arrived(const Context& context, const tlog::Note& newest) {
+  std::error_code ignored;
+  if (!std::filesystem::exists(sent_note(context), ignored)) return false;
+  return read_trusted(sent_note(context)) == context.home.policy.checkpoint_sink + "\n" + std::to_string(tlog::parse_checkpoint(newest.text).size) + "\n";
+}
+
+}  // namespace
+
+void prepare_sink(Context& context) {
+  const auto& sink = context.home.policy.checkpoint_sink;
+  if (!sink.starts_with(to_command)) return;
+  command_words(sink.substr(to_command.size()), "checkpoint_sink");
+  context.state().sink_runner = std::make_unique<Runner>();
+}
+
+void settle_sink(Context& context) {
+  if (context.home.policy.checkpoint_sink.empty() || context.options.dry_run) return;
+  const auto newest = context.state().journal->last_note();
+  if (!newest || arrived(context, *newest)) return;
+  try {
+    send_newest(context);
+  } catch (const Error& error) {
+    throw Error(error.exit(), error.code(), "nothing was done: " + error.message(), error.hint());
+  }
+}
+
+void send_checkpoint(Context& context) noexcept {
+  auto& unsent = context.state().unsent;
+  unsent.reset();
+  try {
+    send_newest(context);
+  } catch (const Error& error) {
+    unsent = error;
+  } catch (const std::exception& error) {
+    unsent = Error::internal(error.what());
+  }
+}
+
+void require_sent(Context& context, const std::string& standing) {
+  const auto unsent = std::exchange(context.state().unsent, std::nullopt);
+  if (unsent) throw Error(unsent->exit(), unsent->code(), standing + " " + unsent->message(), unsent->hint());
+}
+
+}  // namespace kmtool::op
