@@ -22,5 +22,10 @@ AddAudit add_audit_inventory;
 std::vector<tlog::VerifierKey> witness_keys(const std::vector<std::string>& texts);
 /// What a command made: into the file `out`, or (empty or `-`) to standard output.
 void put_product(Globals& globals, const std::string& out, const std::string& text);
+bool names_file(const std::string& out);
+/// `WHAT: FILE` where it went into a file; with --dry-run that nothing was written.
+void say_product(Globals& globals, const std::string& out, const std::string& what);
+/// Digits and nothing else: CLI11 takes -1 for a very large number.
+const CLI::Validator& whole_number();
 
 }  // namespace kmtool::cmd

@@ -2,6 +2,7 @@
 #include "kmtool/apikey/findings.hpp"
 #include "kmtool/audit/keys.hpp"
 #include "kmtool/core/text.hpp"
+#include "kmtool/pkcs11/survey.hpp"
 #include "kmtool/pkcs11/uri.hpp"
 
 namespace kmtool::cmd {
@@ -31,8 +32,7 @@ pkcs11::Token open_token(Globals& globals, const KeysOptions& o) {
   const auto selector = selector_of(o, module, pin_source);
   if (module.empty()) throw Error::usage("which PKCS#11 module?", "give --module PATH; without it and without --token-… the home's token is audited");
   const auto path = std::filesystem::absolute(module).lexically_normal();
-  std::error_code ignored;
-  if (!std::filesystem::exists(path, ignored)) throw Error::missing("there is no PKCS#11 module " + printable(path.string()), "give the path of the HSM's module");
+  pkcs11::require_module_file(path.string());
   pkcs11::OpenOptions how;
   how.careful = globals.no_input;
   how.login = !o.no_login;

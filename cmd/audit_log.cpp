@@ -99,7 +99,7 @@ void add_audit_log(CLI::App& audit, Globals& globals, Action& action) {
   sub->add_option("--command", o->filter.command, "only this command, such as wrap or \"state suspend\"")->type_name("COMMAND");
   sub->add_option("--user", o->filter.user, "only what this user did")->type_name("USER");
   sub->add_option("--result", o->filter.result, "done, undone, failed, refused or intent")->type_name("RESULT")->check(CLI::IsMember({"done", "undone", "failed", "refused", "intent"}));
-  sub->add_option("--last", o->last, "only the newest N of them")->type_name("N");
+  sub->add_option("--last", o->last, "only the newest N of them")->type_name("N")->check(whole_number());
   sub->add_flag("--follow", o->follow, "go on with new entries as they come, until stopped");
   sub->callback([&globals, &action, o] { action = [&globals, o] { return run(globals, *o); }; });
 }

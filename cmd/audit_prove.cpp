@@ -6,12 +6,31 @@
 
 namespace kmtool::cmd {
 
+bool names_file(const std::string& out) { return !out.empty() && out != "-"; }
+
 void put_product(Globals& globals, const std::string& out, const std::string& text) {
-  if (out.empty() || out == "-") {
+  if (!names_file(out)) {
     globals.out.raw(view(text));
-  } else if (!globals.dry_run) {
-    write_private_file(check_output(out, globals.force), view(text), globals.force);
+    return;
   }
+  const auto path = check_output(out, globals.force);
+  if (!globals.dry_run) write_private_file(path, view(text), globals.force);
+}
+
+void say_product(Globals& globals, const std::string& out, const std::string& what) {
+  if (!names_file(out)) return;
+  if (!globals.dry_run) globals.out.line(what + ": " + printable(out));
+  say_dry_run(globals);
+}
+
+const CLI::Validator& whole_number() {
+  static const CLI::Validator digits(
+      [](const std::string& text) {
+        const bool good = !text.empty() && text.size() < 19 && text.find_first_not_of("0123456789") == std::string::npos;
+        return good ? std::string() : "not a whole number: " + printable(text);
+      },
+      "");
+  return digits;
 }
 
 namespace {
@@ -26,11 +45,11 @@ int run(Globals& globals, const ProveOptions& o) {
   const auto proof = audit::prove_inclusion(context, o.seq);
   if (json_wanted(globals)) {
     globals.out.json(Json{{"entry", o.seq}, {"proof", proof}});
-    if (!o.out.empty() && o.out != "-") put_product(globals, o.out, proof);
+    if (names_file(o.out)) put_product(globals, o.out, proof);
     return 0;
   }
   put_product(globals, o.out, proof);
-  if (!o.out.empty() && o.out != "-") globals.out.line("proof that entry " + std::to_string(o.seq) + " is in the record: " + printable(o.out));
+  say_product(globals, o.out, "proof that entry " + std::to_string(o.seq) + " is in the record");
   return 0;
 }
 
@@ -39,7 +58,7 @@ int run(Globals& globals, const ProveOptions& o) {
 void add_audit_prove(CLI::App& audit, Globals& globals, Action& action) {
   auto* sub = audit.add_subcommand("prove", "a proof that one entry is in the record (C2SP tlog-proof)");
   auto o = std::make_shared<ProveOptions>();
-  sub->add_option("seq", o->seq, "the entry's number")->required()->type_name("SEQ");
+  sub->add_option("seq", o->seq, "the entry's number")->required()->type_name("SEQ")->check(whole_number());
   sub->add_option("--out", o->out, "the file; default: standard output")->type_name("FILE");
   sub->callback([&globals, &action, o] { action = [&globals, o] { return run(globals, *o); }; });
 }

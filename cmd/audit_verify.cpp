@@ -51,6 +51,8 @@ int verify_folder(Globals& globals, const VerifyRecordOptions& o) {
   if (!report.findings.empty()) fail(globals, report.findings, 0);
   Json json{{"entries", report.checkpoint.size}, {"root", base64(report.checkpoint.root)}, {"checkpoint", "ok"}, {"anchor", "not checked"}, {"catalog", "not checked"}};
   json["origin"] = report.checkpoint.origin;
+  json["handovers"] = Json::array();
+  for (const auto& key : report.successors) json["handovers"].push_back(key.fingerprint());
   json["witnesses"] = Json::array();
   for (const auto& [name, time] : report.witnesses) json["witnesses"].push_back({{"name", name}, {"time", rfc3339(time)}});
   if (json_wanted(globals)) {
@@ -60,14 +62,15 @@ int verify_folder(Globals& globals, const VerifyRecordOptions& o) {
   globals.out.line("log         " + printable(report.checkpoint.origin));
   globals.out.line("entries     " + std::to_string(report.checkpoint.size) + ", each held against the tree and its tiles");
   globals.out.line("root        " + base64(report.checkpoint.root));
-  globals.out.line("checkpoint  ok: signed by this signer");
+  globals.out.line(report.successors.empty() ? "checkpoint  ok: signed by this signer" : "checkpoint  ok: signed by a signer that this one handed over to");
+  for (const auto& key : report.successors) globals.out.line("handover    ok: to " + key.description() + " " + key.fingerprint());
   for (const auto& [name, time] : report.witnesses) globals.out.line("witness     ok: " + printable(name) + " saw it at " + rfc3339(time));
   return 0;
 }
 
 std::string counted(std::uint64_t n, const std::string& one, const std::string& many) { return std::to_string(n) + " " + (n == 1 ? one : many); }
 
-void print(Globals& globals, const audit::RecordReport& report) {
+void print(Globals& globals, const audit::RecordReport& report, bool all) {
   const auto& record = report.record;
   if (json_wanted(globals)) {
     Json json{{"entries", record.entries}, {"root", base64(record.root)}, {"checkpoint", "ok"}, {"anchor", report.anchor}, {"catalog", "ok"}};
@@ -75,6 +78,7 @@ void print(Globals& globals, const audit::RecordReport& report) {
     json["size"] = record.size;
     json["checkpoints"] = record.checkpoints;
     json["signatures"] = record.signatures;
+    json["signatures_of"] = all ? "all checkpoints" : "the newest checkpoint";
     json["unauthenticated"] = record.unauthenticated;
     json["unproven"] = record.unproven;
     json["keys"] = report.keys;
@@ -99,7 +103,7 @@ int run(Globals& globals, VerifyRecordOptions o) {
   o.how.token = !o.no_token;
   const auto report = audit::verify_record(options_of(globals), o.how);
   if (!report.findings.empty()) fail(globals, report.findings, report.record.more);
-  print(globals, report);
+  print(globals, report, o.how.all_signatures);
   return 0;
 }
 

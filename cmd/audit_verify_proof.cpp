@@ -10,8 +10,8 @@ namespace kmtool::cmd {
 namespace {
 
 struct ProofOptions {
-  std::string file, signer, entry, older;
-  std::vector<std::string> witnesses;
+  std::string file, entry, older;
+  std::vector<std::string> signers, witnesses;
 };
 
 int run(Globals& globals, const ProofOptions& o) {
@@ -22,7 +22,9 @@ int run(Globals& globals, const ProofOptions& o) {
   }
   std::optional<std::filesystem::path> older;
   if (!o.older.empty()) older = o.older;
-  const auto proven = audit::check_proof(o.file, crypto::PublicKey::read_pem(o.signer), entry, older, witness_keys(o.witnesses));
+  std::vector<crypto::PublicKey> signers;
+  for (const auto& pem : o.signers) signers.push_back(crypto::PublicKey::read_pem(pem));
+  const auto proven = audit::check_proof(o.file, signers, entry, older, witness_keys(o.witnesses));
   const auto& checkpoint = proven.checkpoint;
   if (json_wanted(globals)) {
     Json json{{"proof", "ok"}, {"kind", proven.index ? "inclusion" : "consistency"}, {"origin", checkpoint.origin}, {"size", checkpoint.size}, {"root", base64(checkpoint.root)}};
@@ -49,7 +51,7 @@ void add_audit_verify_proof(CLI::App& audit, Globals& globals, Action& action) {
   auto* sub = audit.add_subcommand("verify-proof", "verify a proof that prove or consistency made; needs neither home nor token");
   auto o = std::make_shared<ProofOptions>();
   sub->add_option("file", o->file, "the proof")->required()->type_name("FILE");
-  sub->add_option("--signer", o->signer, "the log signer's public key")->required()->type_name("PEM");
+  repeatable(sub->add_option("--signer", o->signers, "the log signer's public key; may be repeated (rotated signers)")->required()->type_name("PEM"));
   sub->add_option("--entry", o->entry, "inclusion: prove this entry, and not the one in the proof")->type_name("FILE");
   sub->add_option("--old", o->older, "consistency: the checkpoint that you kept")->type_name("FILE");
   repeatable(sub->add_option("--witness", o->witnesses, "this witness must have cosigned; may be repeated")->type_name("VKEY"));

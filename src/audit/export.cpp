@@ -16,7 +16,7 @@ void require_ours(const op::Context& reader, const std::filesystem::path& dir, c
   bool other = false;
   for (const auto& entry : std::filesystem::directory_iterator(dir)) {
     const auto name = entry.path().filename().string();
-    other = other || (name != "tile" && name != "checkpoint" && name != "signer.pem" && name != "signer.vkey" && !name.ends_with(".kmtmp"));
+    other = other || (name != "tile" && name != "checkpoint" && name != "signer.pem" && name != "signer.vkey" && name != "handovers" && !name.ends_with(".kmtmp"));
   }
   if (other) throw Error::exists(dir.string() + " holds other files", "name a new folder, or one that holds an earlier export of this journal");
   const auto file = dir / "checkpoint";
@@ -32,6 +32,14 @@ void require_ours(const op::Context& reader, const std::filesystem::path& dir, c
 class Exporter {
  public:
   Exporter(op::Context& reader, const std::filesystem::path& dir, std::uint64_t size) : reader_(reader), dir_(dir), size_(size) {}
+
+  /// For those who know an older log signer: the checkpoint over the entry that introduces each newer one, signed by the one before it.
+  void handovers(const std::vector<LogKey>& keys) {
+    for (std::size_t i = 1; i < keys.size(); ++i) {
+      const auto note = reader_.journal().note_at(keys[i].introduced + 1);
+      if (note && keys[i].introduced < size_) put("handovers/" + std::to_string(i + 1), view(note->dump()));
+    }
+  }
 
   void run() {
     entries();
@@ -121,6 +129,7 @@ ExportResult export_record(op::Context& reader, const std::filesystem::path& dir
   if (reader.options.dry_run) return {std::move(newest), 0, 0};
   Exporter exporter(reader, dir, newest.checkpoint.size);
   exporter.run();
+  exporter.handovers(keys);
   write_private_file(dir / "signer.pem", view(newest.key.pem()), true);
   write_private_file(dir / "signer.vkey", view(tlog::verifier_key(newest.checkpoint.origin, newest.key) + "\n"), true);
   sync_all(dir);

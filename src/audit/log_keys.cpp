@@ -28,7 +28,7 @@ std::vector<LogKey> log_keys(op::Context& reader) {
   std::vector<LogKey> keys;
   for (std::size_t i = 0; i < signers.size() && i < at.size(); ++i) {
     // The entry that introduces a signer is the older one's to sign; the first of all signs its own.
-    keys.push_back({i == 0 ? 0 : at[i] + 2, crypto::PublicKey::from_spki(signers[i].spki)});
+    keys.push_back({i == 0 ? 0 : at[i] + 2, at[i], crypto::PublicKey::from_spki(signers[i].spki)});
   }
   return keys;
 }

@@ -16,10 +16,14 @@ std::pair<tlog::Note, tlog::Checkpoint> read_checkpoint(const std::filesystem::p
   return {std::move(note), std::move(checkpoint)};
 }
 
-void require_signed(const tlog::Note& note, const std::string& origin, const crypto::PublicKey& signer, const std::string& what) {
-  if (tlog::verify_note(note, origin, signer)) return;
-  throw Error::tampered(what + " is not signed by this signer (" + signer.description() + " " + signer.fingerprint() + ")",
-                        "it was altered, or the log signer is another: ask for its public key over a channel you trust");
+void require_signed(const tlog::Note& note, const std::string& origin, const std::vector<crypto::PublicKey>& signers, const std::string& what) {
+  std::string named;
+  for (const auto& signer : signers) {
+    if (tlog::verify_note(note, origin, signer)) return;
+    named += (named.empty() ? "" : ", ") + signer.description() + " " + signer.fingerprint();
+  }
+  throw Error::tampered(what + " is not signed by " + (signers.size() == 1 ? "this signer" : "one of these signers") + " (" + named + ")",
+                        "it was altered, or the log signer is another (rotated since?): ask for its public key over a channel you trust");
 }
 
 }  // namespace
@@ -45,6 +49,14 @@ std::string prove_inclusion(op::Context& reader, std::uint64_t seq) {
   return file.dump();
 }
 
+std::string consistency_file(const tlog::Checkpoint& older, const Newest& newest, tlog::Proof proof) {
+  tlog::ConsistencyFile file;
+  file.old_size = older.size;
+  file.proof = std::move(proof);
+  file.checkpoint = newest.note.dump();
+  return file.dump();
+}
+
 Consistency prove_consistency(op::Context& reader, const std::filesystem::path& older) {
   const auto [note, checkpoint] = read_checkpoint(older);
   const auto newest = newest_checkpoint(reader);
@@ -57,25 +69,22 @@ Consistency prove_consistency(op::Context& reader, const std::filesystem::path& 
     throw Error::tampered("the journal ends at entry " + std::to_string(newest.checkpoint.size) + ", before that checkpoint's " + std::to_string(checkpoint.size),
                           "this home is an older copy, or entries were removed");
   }
-  tlog::ConsistencyFile file;
-  file.old_size = checkpoint.size;
-  file.proof = tlog::prove_consistency(checkpoint.size, newest.checkpoint.size, journal::hash_reader(reader.home.paths.journal()));
-  file.checkpoint = newest.note.dump();
-  if (!tlog::check_consistency(file.proof, checkpoint.size, newest.checkpoint.size, checkpoint.root, newest.checkpoint.root)) {
+  auto proof = tlog::prove_consistency(checkpoint.size, newest.checkpoint.size, journal::hash_reader(reader.home.paths.journal()));
+  if (!tlog::check_consistency(proof, checkpoint.size, newest.checkpoint.size, checkpoint.root, newest.checkpoint.root)) {
     throw Error::tampered("the journal was rewritten: its first " + std::to_string(checkpoint.size) + " entries are not those of that checkpoint",
                           "somebody holds, or held, the log signer's PIN; compare with an exported record (kmtool audit verify DIR)");
   }
-  return {checkpoint, newest, file.dump()};
+  return {checkpoint, newest, consistency_file(checkpoint, newest, std::move(proof))};
 }
 
-Proven check_proof(const std::filesystem::path& file, const crypto::PublicKey& signer, const std::optional<std::string>& entry,
+Proven check_proof(const std::filesystem::path& file, const std::vector<crypto::PublicKey>& signers, const std::optional<std::string>& entry,
                    const std::optional<std::filesystem::path>& older, const std::vector<tlog::VerifierKey>& witnesses) {
   const auto text = read_file(file, largest_note);
   Proven proven;
   const auto take_checkpoint = [&](const std::string& from) {
     const auto note = tlog::Note::parse(from);
     proven.checkpoint = tlog::parse_checkpoint(note.text);
-    require_signed(note, proven.checkpoint.origin, signer, "the proof's checkpoint");
+    require_signed(note, proven.checkpoint.origin, signers, "the proof's checkpoint");
     proven.witnesses = require_witnesses(note, witnesses);
   };
   if (tlog::InclusionFile::is(text)) {
@@ -94,7 +103,7 @@ Proven check_proof(const std::filesystem::path& file, const crypto::PublicKey& s
   take_checkpoint(consistency.checkpoint);
   if (!older) throw Error::usage("a consistency proof starts from a checkpoint that you kept", "give it: --old FILE");
   const auto [note, checkpoint] = read_checkpoint(*older);
-  require_signed(note, proven.checkpoint.origin, signer, older->string());
+  require_signed(note, proven.checkpoint.origin, signers, older->string());
   if (checkpoint.size != consistency.old_size) {
     throw Error::tampered("the proof starts from " + std::to_string(consistency.old_size) + " entries, the checkpoint has " + std::to_string(checkpoint.size));
   }

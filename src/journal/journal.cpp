@@ -166,6 +166,13 @@ std::optional<tlog::Note> Journal::last_note() const {
   return tlog::Note::parse(query.text(0));
 }
 
+std::optional<tlog::Note> Journal::note_at(std::uint64_t size) const {
+  Statement query(impl_->db, "SELECT note FROM checkpoints WHERE size = ?");
+  query.bind(1, signed_of(size));
+  if (!query.step()) return std::nullopt;
+  return tlog::Note::parse(query.text(0));
+}
+
 std::optional<tlog::Checkpoint> Journal::last_checkpoint_by(const std::string& origin, const crypto::PublicKey& key) const {
   Statement query(impl_->db, "SELECT note FROM checkpoints ORDER BY size DESC");
   while (query.step()) {
@@ -293,19 +300,6 @@ Json Item::json() const {
   Json json = Json::parse(value, nullptr, false);
   if (json.is_discarded()) throw Error::tampered("catalog row " + kind + " " + id + " is not JSON", restore_hint);
   return json;
-}
-
-std::optional<std::string> Journal::cached(const std::string& key) const {
-  Statement query(impl_->db, "SELECT value FROM cache WHERE key = ?");
-  query.bind(1, key);
-  if (!query.step()) return std::nullopt;
-  return query.text(0);
-}
-
-void Journal::cache(const std::string& key, const std::string& value) {
-  impl_->end_reading();
-  Statement put(impl_->db, "INSERT OR REPLACE INTO cache(key, value) VALUES(?, ?)");
-  put.bind(1, key).bind(2, value).run();
 }
 
 void Journal::copy_to(const std::filesystem::path& file) const {

@@ -47,7 +47,7 @@ struct ExportResult {
   std::size_t written = 0, kept = 0;  ///< files
 };
 /// C2SP tlog-tiles in `dir`: entries and hashes under the newest checkpoint, the signer's public key as signer.pem and signer.vkey;
-/// `checkpoint` comes last. A folder that holds an earlier export of this journal is brought up to date. Throws exists (73) for any other
+/// the checkpoints by which rotated signers handed over as handovers/N; `checkpoint` comes last. A folder that holds an earlier export of this journal is brought up to date. Throws exists (73) for any other
 /// folder that is not empty, damaged (65) where the journal does not verify or does not continue what lies there.
 ExportResult export_record(op::Context& reader, const std::filesystem::path& dir);
 
@@ -55,8 +55,11 @@ struct ExportedReport {
   tlog::Checkpoint checkpoint;
   std::vector<std::pair<std::string, UnixTime>> witnesses;
   std::vector<std::string> findings;
+  std::vector<crypto::PublicKey> successors;  ///< the log signers that the given one handed over to, the newest last; empty: it signed itself
 };
-/// Needs nothing but the folder and the public key: signature, every entry, every tile. Witnesses named must have cosigned.
+/// Needs nothing but the folder and the public key: signature, every entry, every tile. Witnesses named must have cosigned. Where the signer was
+/// rotated since, the record's hand-overs lead from the given one to the one that signed the newest checkpoint; not beyond one that was
+/// marked compromised.
 ExportedReport verify_exported(const std::filesystem::path& dir, const crypto::PublicKey& signer, const std::vector<tlog::VerifierKey>& witnesses,
                                const Progress& progress);
 
@@ -72,7 +75,18 @@ struct Consistency {
 /// That the journal only grew since a checkpoint somebody kept (a note, in a file). Throws damaged (65) where it did not.
 Consistency prove_consistency(op::Context& reader, const std::filesystem::path& older);
 
-/// What a proof file proves under this signer; throws damaged (65) where it proves nothing.
+/// A checkpoint as it stands on paper: its number of entries, and words for the first 20 octets of SHA-256 over `kmtool-paper-v1`, LF and its
+/// three lines. (Two histories with the same words take 2^80 hashes to find; another one for words that are on paper, 2^160.)
+struct Paper {
+  std::uint64_t size = 0;
+  std::string words;
+};
+Paper on_paper(const tlog::Checkpoint& checkpoint);
+/// The same for what stands on paper: throws usage (64) for words that are no checkpoint's, damaged (65) where the journal's first entries
+/// are others.
+Consistency prove_consistency(op::Context& reader, const Paper& older);
+
+/// What a proof file proves under these signers (after a rotation the older checkpoint is the older one's); throws damaged (65) where it proves nothing.
 struct Proven {
   tlog::Checkpoint checkpoint;
   std::optional<std::uint64_t> index;     ///< inclusion: of this entry
@@ -81,7 +95,7 @@ struct Proven {
   std::vector<std::pair<std::string, UnixTime>> witnesses;
 };
 /// `entry`: its bytes, where the file does not carry them or others are asked about; `older`: the checkpoint a consistency proof starts from.
-Proven check_proof(const std::filesystem::path& file, const crypto::PublicKey& signer, const std::optional<std::string>& entry,
+Proven check_proof(const std::filesystem::path& file, const std::vector<crypto::PublicKey>& signers, const std::optional<std::string>& entry,
                    const std::optional<std::filesystem::path>& older, const std::vector<tlog::VerifierKey>& witnesses);
 
 struct Cosigned {

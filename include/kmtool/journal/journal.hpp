@@ -37,7 +37,8 @@ struct Head {
 };
 
 /// The append-only record and the catalog made from it: one SQLite database (WAL: readers never wait, each append is one
-/// durable transaction). Tables: entries, hashes (RFC 6962 subtree hashes), checkpoints, items, buckets, cache.
+/// durable transaction). Tables: entries, hashes (RFC 6962 subtree hashes), checkpoints, items, buckets; cache is empty and only
+/// part of the format.
 ///
 /// The catalog is authenticated: rows fall into 256 buckets by hash of kind and id, a bucket's digest covers its rows, the
 /// root covers the bucket digests, every signed entry carries the root after its changes, and the checkpoint covers the
@@ -62,6 +63,8 @@ class Journal {
   [[nodiscard]] tlog::Hash root(std::uint64_t size) const;
   /// Newest checkpoint note; nullopt in an empty journal.
   [[nodiscard]] std::optional<tlog::Note> last_note() const;
+  /// The checkpoint over the first `size` entries, where there is one.
+  [[nodiscard]] std::optional<tlog::Note> note_at(std::uint64_t size) const;
   /// The newest checkpoint that this key signed.
   [[nodiscard]] std::optional<tlog::Checkpoint> last_checkpoint_by(const std::string& origin, const crypto::PublicKey& key) const;
   /// Walks entries from `first` on; stops when the function returns false.
@@ -92,10 +95,6 @@ class Journal {
   /// signature is verified under signer->key before anything is committed: a key in the home that is not the token's log
   /// signer is found here (65). Unauthenticated drafts must not have changes.
   std::uint64_t append(const Draft& draft, const Actor& actor, UnixTime time, const LogSigner* signer);
-
-  // -- cache (not part of the record: profiles of tokens, PIN source failures) ----------------------------------------
-  [[nodiscard]] std::optional<std::string> cached(const std::string& key) const;
-  void cache(const std::string& key, const std::string& value);
 
   /// A consistent copy of the whole database in a new file (VACUUM INTO).
   void copy_to(const std::filesystem::path& file) const;
