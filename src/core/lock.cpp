@@ -36,6 +36,10 @@ Fd open_lock(const std::filesystem::path& path, bool reading) {
   Fd fd(open(path.c_str(), O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600));
   if (fd) return fd;
   const int failure = errno;
+  if (!reading && read_only(failure)) {
+    throw Error::io("cannot open " + printable(path.string()) + " for writing: nothing can be recorded here, so nothing is done",
+                    "where nobody may write, commands that only look still work; the others need write access to that folder");
+  }
   if (!reading || !read_only(failure)) throw Error::from_errno("open", path.string(), failure);
   fd = Fd(open(path.c_str(), O_RDONLY | O_NOFOLLOW | O_CLOEXEC));
   if (!fd && errno != ENOENT) throw Error::from_errno("open", path.string(), errno);

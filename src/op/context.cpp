@@ -69,6 +69,10 @@ void note_refused(const home::Paths& paths, const home::PinSource& source) noexc
 /// Opens and logs in; the PIN is read before the module is loaded and gone when this returns.
 pkcs11::Token login(const Options& options, const home::Home& home) {
   if (home.config.embedded) {
+    if (access(home.paths.token_dir().c_str(), W_OK) != 0) {
+      throw Error::io("the embedded token in " + home.paths.token_dir().string() + " cannot be written, and SoftHSM writes when somebody logs in",
+                      "kmtool audit verify --no-token, audit log, list and show need no login; for the rest work on a copy of the home");
+    }
     home::prepare_embedded(home.paths);
     if (home::token_object_lost(home.paths, false)) {
       throw Error::unavailable("the embedded token's token.object is empty: SoftHSM was stopped while it rewrote it",

@@ -86,6 +86,30 @@ class ReadOnly(harness.Case):
         result = self.as_nobody("audit", "verify", env={"KMTOOL_PIN_SOURCE": f"file:{wrong}"})
         self.assertEqual((result.code, result.out), (77, ""), result)
 
+    def test_embedded(self):
+        """SoftHSM writes at every login: what needs one says what does not."""
+        home = self.dir / "embedded"
+        env = dict(KMTOOL_HOME=str(home), KMTOOL_PIN_SOURCE="")
+        made = dict(self.env, KMTOOL_HOME=str(home))
+        del made["KMTOOL_PIN_SOURCE"]
+        self.assertEqual(harness.run_program([harness.BINARY, "init", "--embedded"], made).code, 0)
+        for folder, _, names in os.walk(home):
+            os.chown(folder, NOBODY, NOBODY)
+            for name in names:
+                os.chown(os.path.join(folder, name), NOBODY, NOBODY)
+                os.chmod(os.path.join(folder, name), 0o400)
+            os.chmod(folder, 0o500)
+        for words in (("list",), ("audit", "log"), ("audit", "verify", "--no-token"), ("audit", "checkpoint")):
+            result = self.as_nobody(*words, env=env)
+            self.assertEqual(result.code, 0, result)
+        for words in (("audit", "verify"), ("audit", "keys"), ("audit", "guidance"), ("doctor",)):
+            result = self.as_nobody(*words, env=env)
+            self.assertEqual((result.code, result.out), (74, ""), result)
+            self.assertIn("--no-token", result.err)
+        result = self.as_nobody("gen", "new", "--role", "data", env=env)
+        self.assertEqual((result.code, result.out), (74, ""), result)
+        self.assertIn("nothing is done", result.err)
+
     def test_mounted_read_only(self):
         """The same on a real read-only mount, where the test may make one."""
         if shutil.which("unshare") is None or shutil.which("setpriv") is None or subprocess.run(["unshare", "-m", "true"], check=False, stderr=subprocess.DEVNULL).returncode != 0:
