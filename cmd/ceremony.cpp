@@ -8,6 +8,7 @@
 #include "ceremony_runner.hpp"
 #include "common.hpp"
 #include "kmtool/ceremony/ceremony.hpp"
+#include "kmtool/core/count.hpp"
 #include "kmtool/core/encoding.hpp"
 #include "kmtool/core/text.hpp"
 #include "kmtool/core/words.hpp"
@@ -87,7 +88,7 @@ int rehearse(Globals& globals, const CeremonyOptions& o) {
     globals.out.json(json_of(book, rehearsal));
   } else {
     const auto failed = rehearsal.failed();
-    globals.out.line(failed == 0 ? fmt::format("{} steps rehearsed on a throwaway token: all would go", book.steps.size())
+    globals.out.line(failed == 0 ? counted(book.steps.size(), "step") + " rehearsed on a throwaway token: all would go"
                                  : fmt::format("{} of {} would fail", failed, rehearsal.steps.size()));
     globals.out.line("runbook SHA-256 " + book.digest);
     globals.out.line("in words: " + words_of(book.digest_bytes));
@@ -167,8 +168,7 @@ int run(Globals& globals, const CeremonyOptions& o) {
                           {"steps", done.steps},
                           {"deviations", done.deviations}});
   } else {
-    globals.out.line(fmt::format("{} steps, {} {}; the transcript is {}", done.steps, done.deviations,
-                                 done.deviations == 1 ? "deviation" : "deviations", done.transcript));
+    globals.out.line(counted(done.steps, "step") + ", " + counted(done.deviations, "deviation") + "; the transcript is " + done.transcript);
     globals.out.line("SHA-256 " + done.digest);
     globals.out.line("in words: " + words_of(from_hex(done.digest).value()));
   }
@@ -216,7 +216,7 @@ int verify(Globals& globals, const CeremonyOptions& o) {
   globals.out.line(fmt::format("steps       {}, {} {}", transcript.steps, transcript.deviations,
                                transcript.deviations == 1 ? "deviation" : "deviations"));
   globals.out.line("runbook     SHA-256 " + printable(transcript.runbook));
-  globals.out.line(fmt::format("journal     {} entries: {}", checkpoint.size, journal));
+  globals.out.line("journal     " + counted(checkpoint.size, "entry", "entries") + ": " + journal);
   globals.out.line("SHA-256     " + transcript.digest);
   globals.out.line("in words    " + words_of(from_hex(transcript.digest).value()));
   return 0;

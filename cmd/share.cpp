@@ -21,20 +21,31 @@ struct ShareOptions {
   QuorumOptions quorum;
 };
 
+/// By --signer; else by this home's own and pinned signers, where there is a home. nullopt: nobody to ask.
+std::optional<transfer::SignerFound> signer_of(Globals& globals, const ShareOptions& o, const bundle::Summary& summary) {
+  if (!o.signer.empty()) {
+    auto found = transfer::find_signer(nullptr, o.signer, summary, o.bundle);
+    if (found.trusted) return found;
+    throw Error::no(printable(o.bundle) + " is signed by someone else: " + printable(found.who), "get the signer's public key over a channel you trust");
+  }
+  try {
+    auto reader = op::Context::open(options_of(globals), op::Need::reader);
+    op::prove_reader(reader);
+    return transfer::find_signer(&reader, std::nullopt, summary, o.bundle);
+  } catch (const Error& error) {
+    if (error.exit() == ExitCode::missing && globals.home.empty()) return std::nullopt;
+    throw;
+  }
+}
+
 int verify(Globals& globals, const ShareOptions& o) {
   LineReader reader(o.bundle, bundle::max_line);
   const auto summary = bundle::read(reader, {});
   const auto& header = summary.header;
   const auto share = share::read_share(o.share);
   share::require_share_of(header, share, o.share);
-  std::string signature = "not checked";
-  if (!o.signer.empty()) {
-    if (!bundle::signature_by(summary, crypto::PublicKey::read_pem(o.signer), o.bundle)) {
-      throw Error::no(printable(o.bundle) + " is signed by someone else: " + printable(summary.signature.key),
-                      "get the signer's public key over a channel you trust");
-    }
-    signature = "ok";
-  }
+  const auto signer = signer_of(globals, o, summary);
+  const std::string signature = !signer ? "not checked" : signer->trusted ? "ok" : "unknown signer";
   if (json_wanted(globals)) {
     globals.out.json(Json{{"bundle", header.id},
                           {"share", share.index},
@@ -42,13 +53,18 @@ int verify(Globals& globals, const ShareOptions& o) {
                           {"needed", share.quorum.needed},
                           {"custodian", share.custodian},
                           {"signature", signature}});
-    return 0;
+    return signer && !signer->trusted ? 1 : 0;
   }
   globals.out.line(fmt::format("share      ok: {} of {}, {} are needed; custodian {}", share.index, share.quorum.shares,
                                share.quorum.needed, share.custodian));
   globals.out.line("bundle     " + header.id + ", made " + rfc3339(header.created));
-  globals.out.line("signature  " + (o.signer.empty() ? "not checked: --signer PEM does" : "ok: by " + o.signer));
-  return 0;
+  if (!signer) {
+    globals.out.line("signature  not checked: --signer PEM does, or a home that has pinned the signer");
+  } else {
+    globals.out.line(signer->trusted ? "signature  ok: by " + signer->who : "signature  by someone unknown: it would be that of " + signer->who);
+  }
+  if (!signer || signer->trusted) return 0;
+  throw Error::no(printable(o.bundle) + " is signed by someone unknown: " + signer->who, "get the signer's public key over a channel you trust, then --signer PEM");
 }
 
 int qr(Globals& globals, const ShareOptions& o) {

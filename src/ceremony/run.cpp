@@ -8,6 +8,7 @@
 
 #include "ceremony/into.hpp"
 #include "ceremony/transcript.hpp"
+#include "kmtool/core/count.hpp"
 #include "kmtool/core/encoding.hpp"
 #include "kmtool/core/text.hpp"
 #include "kmtool/core/words.hpp"
@@ -60,7 +61,7 @@ class Ceremony {
     if (auto known = open_ceremony(*context, target_.string())) {
       if (!request_.resume)
         throw Error::exists("a ceremony with this transcript was begun and is not at its end",
-                            "go on with it: kmtool ceremony run … --resume");
+                            "go on with it: kmtool ceremony run … --resume; or begin another under another name: --transcript OTHER.md");
       if (known->runbook != book_.digest) {
         throw Error::tampered("the runbook is not the one that this ceremony was begun with",
                               "use the same file (SHA-256 " + known->runbook + ")");
@@ -69,8 +70,8 @@ class Ceremony {
       standing_ = *std::move(known);
       if (standing_.phase == Phase::closing && std::filesystem::exists(target_)) return signed_before(*context);
       check_output(target_, false);
-      file_.resume(standing_);
-      settle(*context);
+      const auto cut = file_.resume(standing_);
+      settle(*context, cut);
       return std::nullopt;
     }
     if (request_.resume) throw Error::missing("no ceremony with this transcript is open", "begin it without --resume");
@@ -102,19 +103,25 @@ class Ceremony {
 
   void greet() {
     people_.show(fmt::format(
-        "Ceremony: {}\nRunbook:  {}, {} steps\nSHA-256:  {}\nin words: {}\n\nRead the words aloud and compare them with the "
+        "Ceremony: {}\nRunbook:  {}, {}\nSHA-256:  {}\nin words: {}\n\nRead the words aloud and compare them with the "
         "approved copy.\n",
-        printable(book_.title), printable(book_.name), book_.steps.size(), book_.digest, words_of(book_.digest_bytes)));
+        printable(book_.title), printable(book_.name), counted(book_.steps.size(), "step"), book_.digest, words_of(book_.digest_bytes)));
     standing_.conductor = name("Operator (name): ", {});
     standing_.witness = name("Witness (name): ", standing_.conductor);
     if (!yes("Is this the approved runbook? [y/n] ")) stop();
   }
 
   /// What became of a step that was interrupted; the journal says it, and the transcript takes it down.
-  void settle(op::Context& context) {
+  void settle(op::Context& context, const std::string& cut) {
     const auto now = rfc3339(clock_());
     people_.show(fmt::format("Resumed: {} of {} steps are done.\n", standing_.done, book_.steps.size()));
     std::string text = fmt::format("\n- interrupted; resumed: {}\n", now);
+    if (!cut.empty()) {
+      // Of a kill while it was written, or by another hand: nobody can tell, so everybody is told.
+      const auto digest = hex(crypto::sha256(view(cut)));
+      people_.show(fmt::format("Behind what the journal knows, the transcript so far had {}, which {} cut off:\n{}", counted(cut.size(), "more byte"), cut.size() == 1 ? "is" : "are", indented(cut)));
+      text += fmt::format("- cut off, as the journal does not know it: {}, SHA-256 {}\n", counted(cut.size(), "byte"), digest);
+    }
     if (standing_.phase == Phase::begun) {
       const auto& step = book_.steps[standing_.done];
       const auto entry = entry_of(context, standing_.since, step.command.argv);
@@ -219,8 +226,10 @@ class Ceremony {
       decision = "- DEVIATION, the ceremony went on all the same: " + printable(answered("Why? ")) + "\n";
       ++standing_.deviations;
     }
-    const auto conductor = initials("Operator's initials: ", {});
-    const auto witness = initials("Witness's initials: ", conductor);
+    const auto conductor = initials("Operator's initials: ", standing_.conductor, standing_.conductor_initials, standing_.witness_initials);
+    const auto witness = initials("Witness's initials: ", standing_.witness, standing_.witness_initials, conductor);
+    standing_.conductor_initials = conductor;
+    standing_.witness_initials = witness;
     ++standing_.done;
     standing_.phase = standing_.done == book_.steps.size() ? Phase::closing : Phase::ready;
     standing_.problems.clear();
@@ -274,15 +283,26 @@ class Ceremony {
       people_.show("Operator and witness are two people.\n");
     }
   }
-  std::string initials(const std::string& question, const std::string& not_these) {
+  /// One person has one role from the first step to the last: `known` are the initials of the steps before.
+  std::string initials(const std::string& question, const std::string& person, const std::string& known, const std::string& not_these) {
     for (;;) {
       auto answer = answered(question);
       const bool letters = answer.size() <= 8 && std::all_of(answer.begin(), answer.end(), [](char c) {
                              return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
                            });
-      if (letters && answer != not_these) return answer;
-      people_.show(letters ? "Operator and witness are two people.\n" : "Initials are one to eight letters, a to z.\n");
+      const bool two = !same_letters(answer, not_these);
+      if (letters && two && (known.empty() || same_letters(answer, known))) return known.empty() ? answer : known;
+      if (!letters) {
+        people_.show("Initials are one to eight letters, a to z.\n");
+      } else if (!two) {
+        people_.show("Operator and witness are two people.\n");
+      } else {
+        people_.show(fmt::format("This role is {}'s, with the initials {}, for the whole ceremony.\n", printable(person), known));
+      }
     }
+  }
+  static bool same_letters(const std::string& a, const std::string& b) {
+    return std::equal(a.begin(), a.end(), b.begin(), b.end(), [](char x, char y) { return (x | 0x20) == (y | 0x20); });
   }
 
   const Runbook& book_;

@@ -22,6 +22,8 @@ Standing from_row(const journal::Item& item) {
   standing.runbook = reader.text("runbook");
   standing.conductor = reader.text("operator");
   standing.witness = reader.text("witness");
+  if (reader.has("operator_initials")) standing.conductor_initials = reader.text("operator_initials");
+  if (reader.has("witness_initials")) standing.witness_initials = reader.text("witness_initials");
   standing.begun = reader.integer("begun", 0, most);
   standing.done = static_cast<std::size_t>(reader.integer("done", 0, most));
   standing.deviations = static_cast<std::size_t>(reader.integer("deviations", 0, most));
@@ -52,6 +54,8 @@ journal::Change Standing::change() const {
             {"since", since},           {"exit", exit}};
   json["problems"] = Json::array();
   for (const auto& problem : problems) json["problems"].push_back(problem.substr(0, 500));
+  if (!conductor_initials.empty()) json["operator_initials"] = conductor_initials;
+  if (!witness_initials.empty()) json["witness_initials"] = witness_initials;
   json["size"] = size;
   json["digest"] = digest;
   return {"ceremony", id, json};

@@ -19,7 +19,8 @@ struct Standing {
   std::string id;
   std::string transcript;  ///< absolute path
   std::string runbook;     ///< SHA-256, hex
-  std::string conductor, witness;
+  std::string conductor, witness;                    ///< names
+  std::string conductor_initials, witness_initials;  ///< as they signed off the first step; empty until then
   UnixTime begun = 0;
   std::size_t done = 0, deviations = 0;
   Phase phase = Phase::ready;

@@ -32,19 +32,25 @@ void Unfinished::begin() {
   fsync_path(path_.parent_path());
 }
 
-void Unfinished::resume(const Standing& standing) {
+std::string Unfinished::resume(const Standing& standing) {
+  std::error_code ignored;
+  if (!std::filesystem::exists(std::filesystem::symlink_status(path_, ignored))) {
+    throw Error::missing(printable(path_.string()) + ", the transcript so far, is not there",
+                         "put it back to go on; where it is lost, begin anew under another name: kmtool ceremony run … --transcript OTHER.md");
+  }
   const auto text = read_file(path_, most_transcript);
   const auto known = std::string_view(text).substr(0, std::min<std::size_t>(text.size(), standing.size));
   digest_.update(view(known));
   if (known.size() != standing.size || hex(digest_.value()) != standing.digest) {
     throw Error::tampered(printable(path_.string()) + " is not what the journal knows of it",
-                          "put the file back as it was; the journal has its digest (kmtool audit log)");
+                          "put the file back as it was (kmtool audit log has its digest), or begin anew under another name: --transcript OTHER.md");
   }
   fd_ = Fd(open(path_.c_str(), O_RDWR | O_NOFOLLOW | O_CLOEXEC));
   if (!fd_) throw Error::from_errno("open", path_.string(), errno);
   size_ = standing.size;
   if (ftruncate(fd_.get(), static_cast<off_t>(size_)) != 0) throw Error::from_errno("write", path_.string(), errno);
   if (lseek(fd_.get(), 0, SEEK_END) < 0) throw Error::from_errno("write", path_.string(), errno);
+  return text.substr(size_);
 }
 
 void Unfinished::add(const std::string& text, Standing& standing) {

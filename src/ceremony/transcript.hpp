@@ -15,8 +15,8 @@ class Unfinished {
  public:
   explicit Unfinished(const std::filesystem::path& transcript);
   void begin();  ///< makes it, or empties what no journal knows of
-  /// What the journal knows of it must be there unchanged; what lies behind is cut off. Throws missing (66), damaged (65).
-  void resume(const Standing& standing);
+  /// What the journal knows of it must be there unchanged; what lies behind is cut off, and returned. Throws missing (66), damaged (65).
+  std::string resume(const Standing& standing);
   /// Adds and fsyncs, and notes size and digest for the journal.
   void add(const std::string& text, Standing& standing);
   [[nodiscard]] const std::filesystem::path& path() const { return path_; }

@@ -106,6 +106,19 @@ void compare(const op::Context& context, const GenRequest& request, const op::Ke
   if (result.differences.size() == before) result.unchanged.push_back(key.name);
 }
 
+/// The highest number of NAME-0001 … in the catalog, beyond those of the list: the list's count was greater once.
+int counted_before(const op::Context& context, const GenRequest& request, const std::set<std::string>& listed) {
+  int highest = 0;
+  for (const auto& key : context.keys()) {
+    const auto& name = key.name;
+    const auto digits = name.size() > request.name.size() + 4 ? name.substr(request.name.size() + 1) : "";
+    if (!name.starts_with(request.name + "-") || digits.size() > 6 || digits.find_first_not_of("0123456789") != std::string::npos) continue;
+    const int number = digits.empty() ? 0 : std::stoi(digits);
+    if (number > 0 && name == fmt::format("{}-{:04}", request.name, number) && !listed.contains(name)) highest = std::max(highest, number);
+  }
+  return highest;
+}
+
 /// In a dry run a KEK of the same list is not there yet: its part is left out of what is looked at.
 GenResult preview(op::Context& context, GenRequest request, const std::set<std::string>& promised) {
   const bool waits = std::any_of(request.keks.begin(), request.keks.end(),
@@ -147,8 +160,15 @@ Spec read_spec(const std::filesystem::path& path) {
 }
 
 void apply_spec(op::Context& context, const Spec& spec, SpecResult& result) {
-  std::set<std::string> promised;
+  std::set<std::string> promised, listed;
   for (const auto& request : spec.keys) {
+    for (auto& name : names_of(request)) listed.insert(std::move(name));
+  }
+  for (const auto& request : spec.keys) {
+    if (const int before = counted_before(context, request, listed); before > (request.count == 1 ? 0 : request.count)) {
+      result.differences.push_back({request.name, "count", std::to_string(request.count), std::to_string(before)});
+      if (request.count == 1) continue;  // NAME alone would be a further key, and not the first of them
+    }
     std::vector<std::string> missing;
     const auto names = names_of(request);
     for (const auto& name : names) {

@@ -115,6 +115,12 @@ struct Maker::Impl {
       require_free(share.file);
       planned.push_back(std::move(share));
     }
+    const auto plain = static_cast<std::size_t>(std::count(certificates.begin(), certificates.end(), std::nullopt));
+    if (plain > 0) {
+      warnings.push_back(fmt::format("{} of {} shares {} not encrypted: whoever reads the files has them; hand each to its custodian and remove it here, or "
+                                     "name who gets it: --custodian NAME=CERT.pem",
+                                     plain, planned.size(), plain == 1 ? "is" : "are"));
+    }
   }
 
   void require_free(const fs::path& file) const {

@@ -178,10 +178,16 @@ class Ceremony(harness.Case):
         room.conduct(stop_at="Run it? [y/n] ")
         room.kill()
         self.assertNotIn("seen at …", unfinished.read_text())
+        # Not silently: whose it was nobody knows, and both the people and the transcript are told.
+        self.assertIn("    - seen at …: operator AE, witness BE", room.seen)
+        self.assertIn("- cut off, as the journal does not know it: ", unfinished.read_text())
         known = unfinished.read_text()
         for other in (known.replace("operator AE", "operator XX"), known[:-30], ""):
             unfinished.write_text(other)
             self.refused_at_terminal(65, "is not what the journal knows of it", "--resume")
+        unfinished.unlink()
+        self.refused_at_terminal(66, "begin anew under another name", "--resume")
+        self.refused_at_terminal(73, "--resume")
         unfinished.write_text(known)
         self.book.write_text(BOOK + "\n")
         self.refused_at_terminal(65, "the runbook is not the one", "--resume")
@@ -203,6 +209,21 @@ class Ceremony(harness.Case):
         room = self.start(transcript="c.md")
         self.assertEqual(room.conduct({"Is this the approved runbook? [y/n] ": "n"}), 75, room.seen)
         self.assertFalse((self.room / "c.md.unfinished").exists())
+
+    def test_one_person_one_role(self):
+        """Initials neither change nor are swapped from one step to the next, nor over a pause."""
+        room = self.start()
+        answers = {"Operator's initials: ": ["AE", "BE", "CE", "ae", "AE"], "Witness's initials: ": ["BE", "AE", "BE"]}
+        room.conduct(answers, stop_at="Run it? [y/n] ", count=3)
+        room.kill()
+        self.assertIn("Operator and witness are two people.", room.seen)
+        self.assertIn("This role is Ada Example's, with the initials AE, for the whole ceremony.", room.seen)
+        room = self.start("--resume")
+        self.assertEqual(room.conduct({"Operator's initials: ": ["BE", *["AE"] * 5], "Witness's initials: ": ["XY", *["BE"] * 5]}), 0, room.seen)
+        self.assertIn("This role is Bert Example's, with the initials BE", room.seen)
+        text = (self.room / "out.md").read_text()
+        self.assertEqual(text.count(": operator AE, witness BE\n"), 5)
+        self.assertEqual(self.verify()["steps"], 5)
 
     def test_rehearsal(self):
         result = self.ok("ceremony", "rehearse", self.book)  # no home is needed, and none is touched

@@ -102,6 +102,24 @@ class Quorum(harness.Case):
         self.refused(66, "share", "verify", "nowhere", "--bundle", self.room / "root.kmk")
         self.refused(65, "share", "verify", self.room / "root.kmk", "--bundle", self.room / "root.kmk", says="not a share")
 
+    def test_a_custodian_with_a_home(self):
+        """The home's own and pinned signers are asked, as verify asks them."""
+        share, bundle = self.shares[0], self.room / "root.kmk"
+        self.assertEqual(self.ok_json("share", "verify", share, "--bundle", bundle, home=self.a)["signature"], "ok")
+        self.assertEqual(self.ok_json("share", "verify", share, "--bundle", bundle)["signature"], "not checked")
+        home = self.embedded_home("custodian")
+        result = self.refused(1, "share", "verify", share, "--bundle", bundle, home=home, says="unknown")
+        self.assertIn("share      ok: ", result.out)
+        self.ok("signer", "trust", self.room / "a.pem", "--name", "site-a", home=home)
+        self.assertIn("ok: by site-a", self.ok("share", "verify", share, "--bundle", bundle, home=home).out)
+
+    def test_shares_that_anybody_can_read_are_said_to_be(self):
+        result = self.ok("gen", "said", "--role", "kek", "--type", "aes-128", "--backup", "said.kmk", "--to-public-key", "b.request", "--quorum", "2/3", "--shares", "said", home=self.a, cwd=self.room)
+        self.assertIn("warning: 3 of 3 shares are not encrypted", result.err)
+        shares = [word for i in (1, 2) for word in ("--share", f"said/custodian-{i}/said-{i}.share")]
+        result = self.ok("share", "reissue", "--bundle", "said.kmk", *shares, "--out", "anew", home=self.a, cwd=self.room)
+        self.assertIn("warning: 3 of 3 shares are not encrypted", result.err)
+
     def test_shares_lie_where_their_custodians_say(self):
         self.assertEqual([s["file"] for s in self.made["backup"]["shares"]], [str(s) for s in self.shares])
         for share in self.shares:

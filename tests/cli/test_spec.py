@@ -56,6 +56,11 @@ class Spec(harness.Case):
         self.assertEqual(found[("payments", "cryptoperiod")], ("60d", "90d"))
         self.assertEqual(found[("cookies-0001", "type")], ("hmac-sha256", "hmac-sha512"))
 
+        fewer = self.apply(LIST.replace('"count": 3', '"count": 2'), 1)
+        self.assertEqual([d for d in fewer["differences"] if d["field"] == "count"], [{"name": "cookies", "field": "count", "wanted": "2", "found": "5"}])
+        one = self.apply(LIST.replace('"count": 3, ', ""), 1)
+        self.assertEqual((one["keys"], one["differences"][-1]), ([], {"name": "cookies", "field": "count", "wanted": "1", "found": "5"}))
+
         self.ok("state", "payments", "deactivate", "--reason", "a test", "--yes")
         gone = self.apply(LIST.replace('"count": 3', '"count": 5'), 1)
         self.assertIn({"name": "payments", "field": "state", "wanted": "active", "found": "deactivated"}, gone["differences"])
