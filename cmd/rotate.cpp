@@ -5,6 +5,7 @@
 #include <memory>
 
 #include "kek.hpp"
+#include "kmtool/core/count.hpp"
 #include "kmtool/core/text.hpp"
 #include "kmtool/domain/name.hpp"
 
@@ -19,17 +20,24 @@ struct RotateOptions {
   bool no_wait = false;
 };
 
-std::vector<std::string> lines_of(const rotate::Report& report) {
+std::vector<std::string> lines_of(const rotate::Report& report, bool dry_run) {
   std::vector<std::string> lines;
   for (const auto& label : report.activated) lines.push_back(label + " is active");
   for (const auto& done : report.rotated) lines.push_back(label_of(done.name, done.from) + " -> " + label_of(done.name, done.to));
+  for (const auto& backup : report.backups) {
+    lines.push_back("backed up " + backup.key + " into " + printable(backup.file));
+    if (!backup.kept.empty()) lines.push_back("kept the backup that lay there as " + printable(backup.kept));
+  }
   for (const auto& done : report.rewrapped) {
-    lines.push_back(fmt::format("re-wrapped {} ({} {})", printable(done.file), done.records, done.records == 1 ? "key" : "keys"));
+    lines.push_back(fmt::format("re-wrapped {} ({})", printable(done.file), counted(done.records, "key")));
   }
   for (const auto& label : report.deactivated) lines.push_back(label + " is deactivated");
   for (const auto& label : report.destroyed) lines.push_back(label + " is destroyed");
   for (const auto& left : report.left) {
     if (!left.failed) lines.push_back("still under an old kek: " + printable(left.file) + ": " + printable(left.why));
+  }
+  for (const auto& hook : report.owed) {
+    if (dry_run) lines.push_back("hook for " + hook.key + ": " + printable(hook.command));
   }
   return lines;
 }
@@ -37,16 +45,22 @@ std::vector<std::string> lines_of(const rotate::Report& report) {
 std::string summary_of(const rotate::Report& report, std::size_t hooks_failed) {
   std::string text = fmt::format("{} rotated, {} re-wrapped, {} failed, {} not due", report.rotated.size(), report.rewrapped.size(), report.failed.size(),
                                  report.not_due);
-  if (hooks_failed > 0) text += fmt::format(", {} {} failed", hooks_failed, hooks_failed == 1 ? "hook" : "hooks");
+  if (hooks_failed > 0) text += ", " + counted(hooks_failed, "hook") + " failed";
   return text;
 }
 
-Json json_of(const rotate::Report& report, const std::vector<rotate::HookResult>& hooks) {
+Json json_of(const rotate::Report& report, const std::vector<rotate::HookResult>& hooks, bool dry_run) {
   Json json;
   json["rotated"] = Json::array();
   for (const auto& done : report.rotated) json["rotated"].push_back({{"name", done.name}, {"from", done.from}, {"to", done.to}});
   json["rewrapped"] = Json::array();
-  for (const auto& done : report.rewrapped) json["rewrapped"].push_back({{"file", done.file}, {"records", done.records}});
+  for (const auto& done : report.rewrapped) {
+    json["rewrapped"].push_back({{"file", done.file}, {"records", done.records}, {"kept", done.kept.empty() ? Json(nullptr) : Json(done.kept)}});
+  }
+  json["backups"] = Json::array();
+  for (const auto& backup : report.backups) {
+    json["backups"].push_back({{"key", backup.key}, {"file", backup.file}, {"kept", backup.kept.empty() ? Json(nullptr) : Json(backup.kept)}});
+  }
   json["failed"] = Json::array();
   for (const auto& failed : report.failed) {
     json["failed"].push_back({{"name", failed.name}, {"code", failed.code}, {"message", failed.message}, {"hint", failed.hint}});
@@ -59,6 +73,9 @@ Json json_of(const rotate::Report& report, const std::vector<rotate::HookResult>
   json["destroyed"] = report.destroyed;
   json["hooks"] = Json::array();
   for (const auto& hook : hooks) json["hooks"].push_back({{"key", hook.hook.key}, {"status", hook.status}});
+  for (const auto& hook : report.owed) {
+    if (dry_run) json["hooks"].push_back({{"key", hook.key}, {"status", nullptr}});
+  }
   return json;
 }
 
@@ -79,9 +96,9 @@ int print(Globals& globals, const RotateOptions& o, const rotate::Report& report
   const auto failed = static_cast<std::size_t>(std::count_if(hooks.begin(), hooks.end(), [](const auto& hook) { return !hook.what.empty(); }));
   for (const auto& text : report.notes) warn(globals, text);
   if (json_wanted(globals)) {
-    globals.out.json(json_of(report, hooks));
+    globals.out.json(json_of(report, hooks, globals.dry_run));
   } else if (!o.request.due || !report.idle() || globals.verbose > 0) {
-    for (const auto& line : lines_of(report)) globals.out.line(line);
+    for (const auto& line : lines_of(report, globals.dry_run)) globals.out.line(line);
     globals.out.line(summary_of(report, failed));
   }
   for (const auto& one : report.failed) {
@@ -105,7 +122,7 @@ int run(Globals& globals, RotateOptions& o) {
   if (o.no_wait) options.lock_wait = std::chrono::milliseconds(0);
   // The runner is forked here: later, with the module loaded, nothing may be.
   bool hooks = !o.request.hook.empty();
-  if (o.request.due && !hooks) {
+  if (!hooks) {  // what is due also runs hooks that are owed, and a rotation takes such a one over
     auto reader = op::Context::open(options, op::Need::reader);
     hooks = rotate::any_hook_owed(reader);
   }
@@ -119,7 +136,7 @@ int run(Globals& globals, RotateOptions& o) {
       return 0;
     });
   } catch (const Error&) {
-    for (const auto& line : lines_of(report)) note(globals, "done before the failure: " + line);
+    for (const auto& line : lines_of(report, globals.dry_run)) note(globals, "done before the failure: " + line);
     throw;
   }
   const int exit = print(globals, o, report, run_hooks(globals, runner.get(), options, report));

@@ -72,7 +72,9 @@ BackedUp make_backed_up(op::Context& context, op::Plan plan, std::vector<op::Ver
   const auto algorithm = op::common_algorithm(context.token(), versions);
   const auto keks = op::keks_on_token(context, birth.keks, context.objects_of(birth.keks));
   const auto id = op::new_bundle_id(context);
-  plan.files.push_back(op::planned_file(context, birth.target, id));
+  std::vector<std::string> labels;
+  for (const auto& version : versions) labels.push_back(version.label());
+  plan.files.push_back(op::planned_file(context, birth.target, id, labels));
   for (const auto& version : versions) {
     for (auto& change : rows(version)) plan.finish.push_back(std::move(change));
   }
@@ -113,7 +115,7 @@ void prove_kek_backup(op::Context& context, const std::filesystem::path& path, c
 BackedUp make_kek_backed_up(op::Context& context, op::Plan plan, op::VersionRecord& version, const KekBirth& birth,
                             const std::vector<journal::Change>& rows) {
   const auto id = op::new_bundle_id(context);
-  plan.files.push_back(op::planned_file(context, birth.target, id));
+  plan.files.push_back(op::planned_file(context, birth.target, id, {version.label()}));
   plan.finish = rows;
   BackedUp result;
   result.kept = plan.files[0].kept_path;

@@ -178,7 +178,11 @@ StateResult change_state(op::Context& context, const StateRequest& request) {
   const auto& verb = verb_of(request.transition);
   if (verb.to == State::active && version.state == State::suspended) require_in_period(version, now);
   if (request.transition == Transition::destroy) {
-    if (context.options.dry_run) return {std::move(version), std::nullopt, {}};
+    if (context.options.dry_run) {
+      auto key = key_of(context, version);
+      transition_changes(key, version, State::destroyed, now, request.reason);
+      return {std::move(version), std::nullopt, {}};
+    }
     return destroy(context, std::move(version), request.reason);
   }
   auto key = key_of(context, version);

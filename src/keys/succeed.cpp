@@ -169,7 +169,11 @@ Successor succeed(op::Context& context, const SuccessorRequest& request) {
   }
   to.waivers = judge(context, request, to, keks, recipients);
   std::filesystem::path target;
-  if (request.backup) target = check_output(*request.backup, context.options.overwrite);
+  if (request.backup) {
+    target = check_output(*request.backup, context.options.overwrite);
+    result.backup = target;
+    result.kept = op::kept_where(context, target, {to.label()});
+  }
   auto key = request.key;
   key.active = to.version;
   key.latest = to.version;
@@ -197,7 +201,6 @@ Successor succeed(op::Context& context, const SuccessorRequest& request) {
     if (to.role == Role::kek) plan.details["recipients"] = op::describe(recipients);
     auto made = to.role == Role::kek ? make_kek_backed_up(context, std::move(plan), versions.front(), {target, recipients, to.waivers, {}}, rows(to))
                                      : make_backed_up(context, std::move(plan), versions, {target, keks, to.waivers}, rows);
-    result.bundle = std::move(made.bundle);
     result.kept = std::move(made.kept);
   } else {
     context.run(plan_of(from, to), [&] {

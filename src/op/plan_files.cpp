@@ -32,13 +32,16 @@ void remove_file(const std::string& path, std::vector<std::string>& done) {
   done.push_back("removed " + path);
 }
 
-/// True when a key that cannot leave the token again is in this bundle and in no other that the catalog knows.
-bool irreplaceable(const Context& context, const std::string& bundle) {
+/// True when this bundle is the only one in the catalog to hold a key that cannot leave the token again, or a KEK: its other site opens
+/// bundles by that copy. What the bundle that takes its place (`now`) holds too, and the token can still give, does not count.
+bool irreplaceable(const Context& context, const std::string& bundle, const std::vector<std::string>& now) {
   std::set<std::string> only_here;
   for (const auto& label : context.bundle_keys(bundle)) {
     const auto ref = KeyRef::parse(label);
     const auto version = context.find_version(ref.name, ref.version.value_or(0));
-    if (version && !version->extractable && version->state != State::destroyed) only_here.insert(label);
+    if (!version || version->state == State::destroyed) continue;
+    const bool again = std::find(now.begin(), now.end(), label) != now.end();
+    if (!version->extractable || (version->role == Role::kek && !again)) only_here.insert(label);
   }
   if (only_here.empty()) return false;
   for (const auto& other : context.bundles()) {
@@ -76,16 +79,24 @@ std::vector<journal::Change> landed_changes(Context& context, const PlannedFile&
 
 std::vector<journal::Change> replaced_changes(Context& context, const PlannedFile& file, const BundleRecord& now) {
   const std::set<std::string> held(now.keys.begin(), now.keys.end());
-  for (auto& old : context.bundles()) {
-    if (old.id != file.replaces) continue;
-    if (file.kept_path.empty()) return old.removal();
-    const auto labels = context.bundle_keys(old.id);
-    old.path = file.kept_path;
-    const bool in_place = std::all_of(labels.begin(), labels.end(), [&](const auto& label) { return held.contains(label); });
-    if (in_place) old.kept_for = file.bundle;  // else it is kept for its own sake: it holds what the new one does not
-    return old.changes();
+  auto bundles = context.bundles();
+  const auto found = std::find_if(bundles.begin(), bundles.end(), [&](const auto& bundle) { return bundle.id == file.replaces; });
+  if (file.replaces.empty() || found == bundles.end()) return {};
+  const auto labels = context.bundle_keys(found->id);
+  const bool in_place = std::all_of(labels.begin(), labels.end(), [&](const auto& label) { return held.contains(label); });
+  if (!file.kept_path.empty()) {
+    found->path = file.kept_path;
+    if (in_place) found->kept_for = file.bundle;  // else it is kept for its own sake: it holds what the new one does not
+    return found->changes();
   }
-  return {};
+  auto changes = found->removal();
+  // Older ones that were kept until a drill with this one wait for the new one's drill, or stand for themselves.
+  for (auto& older : bundles) {
+    if (older.kept_for != file.replaces) continue;
+    older.kept_for = in_place ? file.bundle : "";
+    for (auto& change : older.changes()) changes.push_back(std::move(change));
+  }
+  return changes;
 }
 
 std::string kept_name(const std::string& path) {
@@ -96,14 +107,19 @@ std::string kept_name(const std::string& path) {
   }
 }
 
-PlannedFile planned_file(Context& context, const std::filesystem::path& target, const std::string& bundle) {
+std::string kept_where(const Context& context, const std::filesystem::path& target, const std::vector<std::string>& keys) {
+  const auto old = catalogued_at(context, target);
+  if (old.empty() || bundle_at(target.string()) != old || !irreplaceable(context, old, keys)) return {};
+  return kept_name(target.string());
+}
+
+PlannedFile planned_file(Context& context, const std::filesystem::path& target, const std::string& bundle, const std::vector<std::string>& keys) {
   PlannedFile file;
   file.final_path = target.string();
   file.temporary_path = temporary_for(context, target).string();
   file.bundle = bundle;
   file.replaces = catalogued_at(context, target);
-  if (file.replaces.empty() || bundle_at(file.final_path) != file.replaces) return file;
-  if (irreplaceable(context, file.replaces)) file.kept_path = kept_name(file.final_path);
+  file.kept_path = kept_where(context, target, keys);
   return file;
 }
 

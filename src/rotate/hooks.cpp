@@ -1,6 +1,7 @@
 #include "kmtool/rotate/hooks.hpp"
 
 #include "kmtool/domain/name.hpp"
+#include "kmtool/keys/gen.hpp"
 
 namespace kmtool::rotate {
 
@@ -45,6 +46,27 @@ std::vector<OwedHook> owed_hooks(op::Context& context) {
   std::vector<OwedHook> hooks;
   for (const auto& item : context.journal().proven_all("hook")) hooks.push_back(OwedHook::from_row(item));
   return hooks;
+}
+
+HookDebt hook_debt(op::Context& context, const std::string& command, const op::VersionRecord& from, const op::VersionRecord& to) {
+  HookDebt debt;
+  OwedHook hook{to.label(), from.label(), keys::uri_of(context, to), command, 0};
+  int oldest = 0;
+  for (const auto& owed : owed_hooks(context)) {
+    const auto ref = KeyRef::parse(owed.key);
+    if (ref.name != to.name || owed.key == hook.key) continue;
+    debt.rows.push_back({"hook", owed.key, std::nullopt});
+    const int version = ref.version.value_or(0);
+    if (oldest == 0 || version < oldest) {
+      oldest = version;
+      hook.from = owed.from;
+    }
+    if (command.empty()) hook.command = owed.command;
+  }
+  if (hook.command.empty()) return debt;
+  debt.rows.push_back(hook.change());
+  debt.hook = std::move(hook);
+  return debt;
 }
 
 bool any_hook_owed(op::Context& reader) { return !reader.journal().items("hook").empty(); }

@@ -87,24 +87,24 @@ std::vector<op::BundleRecord> wanted(const op::Context& context, const OpenRotat
   return bundles;
 }
 
-OpenRotation begin(op::Context& context, const Request& request, const std::string& name, Report& report) {
+/// A rotation with the version that it made (in a dry run: would make), and whether the files that lie under the old one stay beside.
+struct Begun {
+  OpenRotation rotation;
+  op::VersionRecord to;
+  bool backed_up = false;
+};
+
+Begun begin(op::Context& context, const Request& request, const std::string& name, Report& report) {
   const auto key = context.find_key(name);
   if (!key) throw Error::missing("there is no kek " + name, "kmtool list --role kek shows them");
   const auto from = keys::predecessor(context, *key);
   OpenRotation rotation{name, from.version, key->latest + 1, request.rewrap_all, absolute(context, request.rewrap)};
   keys::SuccessorRequest wanted{*key, from, {}, request.overlap, {}, request.to};
   wanted.backup = request.backup;
-  wanted.with = [&](const op::VersionRecord& to) {
-    auto rows = hook_rows(context, request, from, to);
-    rows.push_back(rotation.change());
-    return rows;
-  };
-  const auto made = keys::succeed(context, wanted);
-  report.rotated.push_back({name, made.from.version, made.to.version});
-  if (!made.kept.empty()) report.notes.push_back("the backup of " + made.from.label() + " that lay there is kept as " + made.kept);
-  if (made.bundle) report.notes.push_back("the backup of " + made.to.label() + " is " + made.bundle->path + ": to be imported where the one before it was");
-  owe_hook(context, request, made.from, made.to, report);
-  return rotation;
+  wanted.with = [&](const op::VersionRecord&) { return std::vector<journal::Change>{rotation.change()}; };
+  auto made = succeed(context, request, std::move(wanted), report);
+  if (made.backup) report.notes.push_back("the backup of " + made.to.label() + " is " + made.backup->string() + ": to be imported where the one before it was");
+  return {std::move(rotation), std::move(made.to), made.backup.has_value()};
 }
 
 using Labels = std::set<std::string>;
@@ -123,7 +123,6 @@ Labels carried(const op::Context& context, const std::vector<op::BundleRecord>& 
   return labels;
 }
 
-/// Exportable keys that were kept under the old KEK and are in no bundle under the new one: wrapped from the token into a bundle of the home.
 std::filesystem::path carry_to(const op::Context& context, const std::string& to) {
   const auto folder = own_folder(context);
   auto path = folder / (to + ".kmb");
@@ -131,13 +130,21 @@ std::filesystem::path carry_to(const op::Context& context, const std::string& to
   return path;
 }
 
-void carry(op::Context& context, const OpenRotation& rotation, Labels labels, Report& report) {
+/// Exportable keys that were kept under the old KEK and are in no bundle under the new one: wrapped from the token into a bundle of the home.
+void carry(op::Context& context, const OpenRotation& rotation, Labels labels, const transfer::RewrapResult& result, Report& report) {
   const auto to = label_of(rotation.name, rotation.to);
   for (const auto& bundle : context.bundles()) {
     if (std::find(bundle.keks.begin(), bundle.keks.end(), to) == bundle.keks.end()) continue;
     for (const auto& label : context.bundle_keys(bundle.id)) labels.erase(label);
   }
+  for (const auto& done : result.done) {  // of a dry run
+    for (const auto& label : done.keys) labels.erase(label);
+  }
   if (labels.empty()) return;
+  if (context.options.dry_run) {
+    report.rewrapped.push_back({carry_to(context, to).string(), labels.size()});
+    return;
+  }
   make_private_dir(own_folder(context));
   transfer::WrapRequest request;
   request.keys.assign(labels.begin(), labels.end());
@@ -148,9 +155,28 @@ void carry(op::Context& context, const OpenRotation& rotation, Labels labels, Re
   report.rewrapped.push_back({made.bundle.path, made.bundle.records});
 }
 
+/// What depends on old versions when all is done: in a dry run what will be re-wrapped does no more, but for the old files that stay beside.
+std::vector<op::BundleRecord> still_dependent(const op::Context& context, const OpenRotation& rotation, const transfer::RewrapResult& result) {
+  auto bundles = dependents(context, rotation.name, rotation.to);
+  if (!context.options.dry_run) return bundles;
+  std::vector<op::BundleRecord> left;
+  for (auto& bundle : bundles) {
+    const auto done = std::find_if(result.done.begin(), result.done.end(), [&](const auto& one) { return one.file == bundle.path; });
+    if (done == result.done.end()) {
+      left.push_back(std::move(bundle));
+    } else if (!done->kept.empty()) {
+      bundle.path = done->kept;
+      bundle.kept_for = bundle.id;
+      left.push_back(std::move(bundle));
+    }
+  }
+  return left;
+}
+
 /// What still depends on old versions, with the reason that is known.
-void name_what_is_left(const op::Context& context, const OpenRotation& rotation, std::vector<transfer::NotRewrapped> known, Report& report) {
-  for (const auto& bundle : dependents(context, rotation.name, rotation.to)) {
+void name_what_is_left(const op::Context& context, const OpenRotation& rotation, const transfer::RewrapResult& result, Report& report) {
+  const auto& known = result.left;
+  for (const auto& bundle : still_dependent(context, rotation, result)) {
     const auto found = std::find_if(known.begin(), known.end(), [&](const auto& left) { return left.file == bundle.path; });
     std::string why = rotation.rewrap_all || !rotation.files.empty() ? "it was not named" : "neither --rewrap-all nor --rewrap named it";
     if (!bundle.kept_for.empty()) why = "it is kept until a drill with its successor is confirmed";
@@ -162,64 +188,52 @@ void name_what_is_left(const op::Context& context, const OpenRotation& rotation,
   }
 }
 
-/// In a dry run there is no new version yet: what depends on any version of the KEK will be meant.
-void preview(op::Context& context, const OpenRotation& rotation, Report& report) {
-  auto labels = carried(context, dependents(context, rotation.name, rotation.to));
-  for (auto& bundle : wanted(context, rotation)) {
-    std::error_code error;
-    if (std::filesystem::is_regular_file(bundle.path, error)) {
-      for (const auto& label : context.bundle_keys(bundle.id)) labels.erase(label);
-      report.rewrapped.push_back({bundle.path, bundle.records});
-    } else {
-      report.left.push_back({bundle.path, "it is not there: moved, or on offline media", false});
-    }
-  }
-  const auto to = label_of(rotation.name, rotation.to);
-  if (!labels.empty()) report.rewrapped.push_back({carry_to(context, to).string(), labels.size()});
-}
-
-}  // namespace
-
-namespace {
-
 /// Another site opens bundles by its own copy of the KEK: the old ones stay until it has shown that it opens the new.
 bool is_elsewhere(const op::Context& context, const std::string& name, int version) {
   const auto found = context.find_version(name, version);
   return found && !op::backups_of_kek(context, *found).empty();
 }
 
+void go_on(op::Context& context, const Request& request, OpenRotation& rotation, Report& report) {
+  const auto& name = rotation.name;
+  const auto made = context.find_version(name, rotation.to);
+  if (request.backup && made && op::backups_of_kek(context, *made).empty()) {
+    throw Error::usage(made->label() + " exists already, without a backup: --backup would write nothing",
+                       "leave out --backup; an exportable KEK is backed up by kmtool export-kek " + made->label());
+  }
+  if (request.backup) report.notes.push_back(fmt::format("{} exists already: --backup was not needed again; kmtool bundles names its backup", label_of(name, rotation.to)));
+  report.notes.push_back(fmt::format("going on with the rotation of {} from version {} to {}", name, rotation.from, rotation.to));
+  rotation.rewrap_all = rotation.rewrap_all || request.rewrap_all;
+  for (auto& file : absolute(context, request.rewrap)) rotation.files.push_back(std::move(file));
+}
+
 }  // namespace
 
 void rotate_kek(op::Context& context, const Request& request, const std::string& name, Report& report) {
-  const auto before = open_rotation(context, name);
-  auto rotation = before ? *before : begin(context, request, name, report);
-  if (context.options.dry_run) {
-    preview(context, rotation, report);
-    return;
-  }
-  if (before) {
-    const auto made = context.find_version(name, rotation.to);
-    if (request.backup && made && op::backups_of_kek(context, *made).empty()) {
-      throw Error::usage(made->label() + " exists already, without a backup: --backup would write nothing",
-                         "leave out --backup; an exportable KEK is backed up by kmtool export-kek " + made->label());
-    }
-    if (request.backup) report.notes.push_back(fmt::format("{} exists already: --backup was not needed again; kmtool bundles names its backup", label_of(name, rotation.to)));
-    report.notes.push_back(fmt::format("going on with the rotation of {} from version {} to {}", name, rotation.from, rotation.to));
-    rotation.rewrap_all = rotation.rewrap_all || request.rewrap_all;
-    for (auto& file : absolute(context, request.rewrap)) rotation.files.push_back(std::move(file));
+  OpenRotation rotation;
+  bool keep = false;
+  std::optional<op::VersionRecord> to_come;  // a dry run's, which no catalog has
+  if (auto before = open_rotation(context, name)) {
+    rotation = *std::move(before);
+    go_on(context, request, rotation, report);
+    // The backup is on record since the moment of the new version.
+    keep = is_elsewhere(context, name, rotation.to);
+  } else {
+    auto begun = begin(context, request, name, report);
+    rotation = std::move(begun.rotation);
+    keep = begun.backed_up;
+    if (context.options.dry_run) to_come = std::move(begun.to);
   }
   const auto labels = carried(context, dependents(context, name, rotation.to));
-  // The backup is on record since the moment of the new version: also where an interrupted rotation goes on.
-  const bool keep = is_elsewhere(context, name, rotation.to);
-  transfer::RewrapRequest wanted_bundles{wanted(context, rotation), name, keep, request.sessions};
-  const auto result = transfer::rewrap(context, wanted_bundles);
+  const auto result = transfer::rewrap(context, {wanted(context, rotation), name, keep, request.sessions, to_come});
   report.rewrapped.insert(report.rewrapped.end(), result.done.begin(), result.done.end());
-  carry(context, rotation, labels, report);
-  name_what_is_left(context, rotation, result.left, report);
+  carry(context, rotation, labels, result, report);
+  name_what_is_left(context, rotation, result, report);
   const bool failed = std::any_of(result.left.begin(), result.left.end(), [](const auto& left) { return left.failed; });
   for (const auto& left : result.left) {
     if (left.failed) report.failed.push_back({left.file, "rewrap", left.why, "it stays under the old kek; see kmtool verify " + left.file});
   }
+  if (context.options.dry_run) return;
   const auto remaining = dependents(context, name, rotation.to).size();
   context.note(failed ? "rotation open" : "rotation closed", label_of(name, rotation.to), {{"rewrapped", result.done.size()}, {"remaining", remaining}},
                {failed ? rotation.change() : journal::Change{"rotation", name, std::nullopt}});

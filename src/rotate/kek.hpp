@@ -1,6 +1,7 @@
 #pragma once
 #include <vector>
 
+#include "kmtool/keys/succeed.hpp"
 #include "kmtool/rotate/rotate.hpp"
 
 namespace kmtool::rotate {
@@ -9,7 +10,7 @@ namespace kmtool::rotate {
 /// `rotation` stands from the new version on until every bundle that was meant is re-wrapped or cannot be.
 void rotate_kek(op::Context& context, const Request& request, const std::string& name, Report& report);
 
-std::vector<journal::Change> hook_rows(op::Context& context, const Request& request, const op::VersionRecord& from, const op::VersionRecord& to);
-void owe_hook(op::Context& context, const Request& request, const op::VersionRecord& from, const op::VersionRecord& to, Report& report);
+/// Makes the successor, with the hook that it owes, and says so in the report.
+keys::Successor succeed(op::Context& context, const Request& request, keys::SuccessorRequest wanted, Report& report);
 
 }  // namespace kmtool::rotate

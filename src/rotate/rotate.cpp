@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <map>
 #include <set>
 
 #include "kmtool/core/text.hpp"
@@ -75,6 +76,15 @@ class Run {
     return end && *end <= context_.now() + request_.within;
   }
 
+  /// Where a dry run has only said what it would activate or deactivate: as it would be then.
+  std::optional<op::VersionRecord> active_of(const op::KeyRecord& key) const {
+    if (const auto settled = settled_.find(key.name); context_.options.dry_run && settled != settled_.end()) {
+      if (settled->second.state == State::active) return settled->second;
+      if (key.active == settled->second.version) return std::nullopt;
+    }
+    return key.active ? context_.find_version(key.name, *key.active) : std::nullopt;
+  }
+
   std::vector<op::KeyRecord> chosen() {
     std::vector<op::KeyRecord> keys;
     if (!request_.names.empty()) {
@@ -89,7 +99,7 @@ class Run {
       return keys;
     }
     for (auto& key : context_.keys()) {
-      const auto active = key.active ? context_.find_version(key.name, *key.active) : std::nullopt;
+      const auto active = active_of(key);
       if (!active) continue;
       if (request_.all || due(*active)) {
         keys.push_back(std::move(key));
@@ -114,11 +124,7 @@ class Run {
     if (!backed_up && request_.backup && !request_.names.empty()) {
       throw Error::usage(from.label() + " was not backed up at birth: --backup would write nothing", "leave out --backup; an exportable key goes into a bundle by kmtool wrap");
     }
-    wanted.with = [&](const op::VersionRecord& to) { return hook_rows(context_, request_, from, to); };
-    const auto made = keys::succeed(context_, wanted);
-    report_.rotated.push_back({key.name, made.from.version, made.to.version});
-    if (!made.kept.empty()) report_.notes.push_back("the backup of " + made.from.label() + " that lay there is kept as " + made.kept);
-    owe_hook(context_, request_, made.from, made.to, report_);
+    succeed(context_, request_, std::move(wanted), report_);
   }
 
   /// Activations and ends of overlaps whose time has come.
@@ -130,7 +136,8 @@ class Run {
       if (!activate && !deactivate) continue;
       attempt(version.label(), [&] {
         const auto verb = activate ? keys::Transition::activate : keys::Transition::deactivate;
-        keys::change_state(context_, {version.label(), verb, activate ? "its time of activation has come" : "its overlap has ended"});
+        const auto changed = keys::change_state(context_, {version.label(), verb, activate ? "its time of activation has come" : "its overlap has ended"});
+        settled_.insert_or_assign(version.name, changed.version);
         (activate ? report_.activated : report_.deactivated).push_back(version.label());
       });
     }
@@ -144,13 +151,21 @@ class Run {
     }
   }
 
+  /// A bundle opens with this KEK alone; what a dry run would have re-wrapped by now does not count.
+  bool needed(const op::VersionRecord& kek) const {
+    const auto bundles = context_.bundles_of(kek);
+    return std::any_of(bundles.begin(), bundles.end(), [&](const auto& bundle) {
+      return std::none_of(report_.rewrapped.begin(), report_.rewrapped.end(), [&](const auto& done) { return done.file == bundle.path && done.kept.empty(); });
+    });
+  }
+
   /// policy `destroy_after`, counted from the deactivation; never a KEK that a bundle needs.
   void destroy_due() {
     for (const auto& version : context_.versions()) {
       const auto after = context_.home.policy.destroy_after.find(version.role);
       if (after == context_.home.policy.destroy_after.end() || version.state != State::deactivated || !version.changed) continue;
       if (*version.changed + after->second > context_.now()) continue;
-      if (version.role == Role::kek && !context_.bundles_of(version).empty()) continue;
+      if (version.role == Role::kek && needed(version)) continue;
       attempt(version.label(), [&] {
         keys::change_state(context_, {version.label(), keys::Transition::destroy, "policy: destroyed " + duration_text(after->second) + " after its deactivation"});
         report_.destroyed.push_back(version.label());
@@ -161,14 +176,24 @@ class Run {
   op::Context& context_;
   const Request& request_;
   Report& report_;
+  std::map<std::string, op::VersionRecord> settled_;
 };
 
-void check_request(const Request& request) {
+void check_request(const op::Context& context, const Request& request) {
   const int ways = static_cast<int>(!request.names.empty()) + static_cast<int>(request.all) + static_cast<int>(request.due);
   if (ways != 1) throw Error::usage(ways == 0 ? "which keys?" : "name keys, or say --all, or --due: one of them", "kmtool rotate NAME… | --due | --all");
   if (request.within != 0 && !request.due) throw Error::usage("--within goes with --due");
   if (request.backup && request.names.size() != 1) throw Error::usage("--backup is for one key", "kmtool rotate NAME --backup FILE");
   if (!request.to.public_keys.empty() && !request.backup) throw Error::usage("--to-public-key goes with --backup FILE", "it is for a kek that was backed up at birth");
+  const auto is_kek = [&](const std::string& name) {
+    const auto key = context.find_key(name);
+    return !key || key->role == Role::kek;  // an unknown one is refused with what is near
+  };
+  const bool bundles = request.rewrap_all || !request.rewrap.empty();
+  if (bundles && !request.names.empty() && std::none_of(request.names.begin(), request.names.end(), is_kek)) {
+    throw Error::usage(join(request.names, ", ") + (request.names.size() == 1 ? " is no kek" : ": none is a kek") + ": there are no bundles to re-wrap",
+                       std::string("leave out ") + (request.rewrap_all ? "--rewrap-all" : "--rewrap") + "; an exportable key's new version goes into a bundle by kmtool wrap");
+  }
   for (const auto& file : request.rewrap) {
     std::error_code error;
     if (!std::filesystem::is_regular_file(file, error)) throw Error::missing("--rewrap: there is no bundle " + file.string(), "kmtool bundles lists those that were written");
@@ -179,18 +204,27 @@ void check_request(const Request& request) {
 }  // namespace
 
 void rotate(op::Context& context, const Request& request, Report& report) {
-  check_request(request);
+  check_request(context, request);
   Run(context, request, report).go();
 }
 
-std::vector<journal::Change> hook_rows(op::Context& context, const Request& request, const op::VersionRecord& from, const op::VersionRecord& to) {
-  if (request.hook.empty()) return {};
-  return {OwedHook{to.label(), from.label(), keys::uri_of(context, to), request.hook, 0}.change()};
-}
-
-void owe_hook(op::Context& context, const Request& request, const op::VersionRecord& from, const op::VersionRecord& to, Report& report) {
-  if (request.hook.empty()) return;
-  report.owed.push_back({to.label(), from.label(), keys::uri_of(context, to), request.hook, 0});
+keys::Successor succeed(op::Context& context, const Request& request, keys::SuccessorRequest wanted, Report& report) {
+  HookDebt debt;
+  const auto with = std::move(wanted.with);
+  wanted.with = [&](const op::VersionRecord& to) {
+    debt = hook_debt(context, request.hook, wanted.from, to);
+    auto rows = debt.rows;
+    if (with) {
+      for (auto& row : with(to)) rows.push_back(std::move(row));
+    }
+    return rows;
+  };
+  auto made = keys::succeed(context, wanted);
+  if (context.options.dry_run) debt = hook_debt(context, request.hook, made.from, made.to);
+  report.rotated.push_back({made.to.name, made.from.version, made.to.version});
+  if (made.backup) report.backups.push_back({made.to.label(), made.backup->string(), made.kept});
+  if (debt.hook) report.owed.push_back(*std::move(debt.hook));
+  return made;
 }
 
 }  // namespace kmtool::rotate

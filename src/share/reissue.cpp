@@ -108,7 +108,7 @@ ReissueResult reissue(op::Context& context, const ReissueRequest& request) {
   op::Plan plan;
   plan.command = "share reissue";
   plan.target = label_of(records.front().name, records.front().version);
-  plan.files.push_back(op::planned_file(context, target, id));
+  plan.files.push_back(op::planned_file(context, target, id, {plan.target}));
   plan.details = {{"bundle", id},
                   {"out", target.string()},
                   {"instead_of", before.id},

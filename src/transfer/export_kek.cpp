@@ -44,13 +44,14 @@ ExportKekResult export_kek(op::Context& context, const ExportKekRequest& request
   const auto target = check_output(request.out, context.options.overwrite);
   result.bundle = preview(target, kek, result.recipients);
   auto found = op::keks_on_token(context, {kek}, context.objects_of({kek}));
+  result.kept = op::kept_where(context, target, {kek.label()});
   if (context.options.dry_run) return result;
 
   op::Plan plan;
   plan.command = "export-kek";
   plan.target = kek.label();
   const auto id = op::new_bundle_id(context);
-  plan.files.push_back(op::planned_file(context, target, id));
+  plan.files.push_back(op::planned_file(context, target, id, {kek.label()}));
   plan.details = {{"bundle", id}, {"out", target.string()}, {"kek", kek.label()}, {"recipients", op::describe(result.recipients)}};
   plan.details["waivers"] = waivers_json(result.waivers);
   plan.finish = op::public_key_rows(result.recipients);

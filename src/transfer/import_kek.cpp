@@ -8,6 +8,7 @@
 #include "kmtool/domain/name.hpp"
 #include "kmtool/transfer/kek.hpp"
 #include "kmtool/transfer/transfer.hpp"
+#include "transfer/compromises.hpp"
 
 namespace kmtool::transfer {
 
@@ -144,13 +145,16 @@ op::VersionRecord version_to_be(op::Context& context, const ImportKekRequest& re
   version.expires = record.expires;
   version.token_serial = context.token().info().serial;
   const bool in_period = !record.expires || *record.expires > context.now();
-  if (request.activate && (record.state != State::active || !in_period)) {
-    throw Error::refused("G-WORK", label_of(record.name, record.version) + " cannot be activated: " +
-                                       (in_period ? "it was " + std::string(to_text(record.state)) + " when it was exported"
-                                                  : "its originator period ended " + rfc3339(*record.expires)),
-                         "import it without --activate: it then only unwraps");
+  const auto compromise = Compromises(context).of(record);
+  if (request.activate && (record.state != State::active || !in_period || !compromise.empty())) {
+    std::string why = "it was " + std::string(to_text(record.state)) + " when it was exported";
+    if (!in_period) why = "its originator period ended " + rfc3339(*record.expires);
+    if (!compromise.empty()) why = compromise;
+    throw Error::refused("G-WORK", label_of(record.name, record.version) + " cannot be activated: " + why, "import it without --activate: it then only unwraps");
   }
-  version.state = request.activate ? State::active : record.state == State::compromised ? State::compromised : State::deactivated;
+  const bool compromised = record.state == State::compromised || !compromise.empty();
+  version.state = request.activate ? State::active : compromised ? State::compromised : State::deactivated;
+  version.reason = compromise;
   if (request.activate) version.activated = context.now();
   return version;
 }

@@ -1,8 +1,10 @@
+#include "kmtool/core/count.hpp"
 #include "kmtool/transfer/inventory.hpp"
 
 #include <unistd.h>
 
 #include <algorithm>
+#include <set>
 
 #include "kmtool/core/file.hpp"
 #include "kmtool/core/text.hpp"
@@ -39,6 +41,20 @@ BundleCheck check_one(op::Context& context, op::BundleRecord bundle) {
   }
 }
 
+/// The bundles that are kept until a drill with this one: those that it took the place of, and theirs, one rotation after the other.
+std::set<std::string> kept_before(const std::vector<op::BundleRecord>& bundles, const std::string& id) {
+  std::set<std::string> found;
+  std::vector<std::string> open{id};
+  while (!open.empty()) {
+    const auto successor = std::move(open.back());
+    open.pop_back();
+    for (const auto& bundle : bundles) {
+      if (bundle.kept_for == successor && bundle.id != id && found.insert(bundle.id).second) open.push_back(bundle.id);
+    }
+  }
+  return found;
+}
+
 }  // namespace
 
 std::vector<BundleCheck> verify_bundles(op::Context& context, const std::vector<op::BundleRecord>& bundles) {
@@ -67,7 +83,7 @@ std::vector<BundleCheck> verify_bundles(op::Context& context, const std::vector<
     }
   }
   details["verified"] = verified;
-  context.note("bundles --verify-all", std::to_string(checks.size()) + " bundles", std::move(details), std::move(changes));
+  context.note("bundles --verify-all", counted(checks.size(), "bundle"), std::move(details), std::move(changes));
   return checks;
 }
 
@@ -77,11 +93,12 @@ std::vector<std::string> confirm_restored(op::Context& context, const std::files
   if (id.empty()) throw Error::missing("the catalog knows no bundle " + path.string(), "kmtool bundles lists them");
   std::vector<journal::Change> changes;
   std::vector<std::string> removed;
+  const auto superseded = kept_before(context.bundles(), id);
   for (auto& bundle : context.bundles()) {
     if (bundle.id == id) {
       bundle.restored = context.now();
       for (auto& change : bundle.changes()) changes.push_back(std::move(change));
-    } else if (bundle.kept_for == id) {
+    } else if (superseded.contains(bundle.id)) {
       removed.push_back(bundle.path);
       for (auto& change : bundle.removal()) changes.push_back(std::move(change));
     }

@@ -109,7 +109,7 @@ class Batch {
     bundle.file.reset();
     for (auto& change : op::replaced_changes(context_, bundle.plan, record)) outcome_.changes.push_back(std::move(change));
     for (auto& change : record.changes()) outcome_.changes.push_back(std::move(change));
-    result_.done.push_back({record.path, record.records});
+    result_.done.push_back({record.path, record.records, bundle.plan.kept_path});
   }
 
   op::Context& context_;
@@ -156,7 +156,7 @@ RewrapResult rewrap(op::Context& context, const RewrapRequest& request) {
   prepare_all(context, request, keks, result.left, [&](Prepared&& bundle) { prepared.push_back(std::move(bundle)); });
   for (auto& bundle : prepared) {
     if (context.options.dry_run) {
-      result.done.push_back({bundle.old.path, bundle.records});
+      result.done.push_back({bundle.old.path, bundle.records, request.keep ? op::kept_name(bundle.old.path) : "", std::move(bundle.labels)});
       continue;
     }
     octets += 4 * bundle.old.path.size();

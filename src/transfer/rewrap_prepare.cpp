@@ -29,6 +29,7 @@ op::VersionRecord successor_of(const op::Context& context, const RewrapRequest& 
   const auto key = context.find_key(version->name);
   const bool rotated = version->name == request.kek;
   if (!rotated && protects(*version, context.now())) return *version;
+  if (rotated && request.to_come) return *request.to_come;
   const auto active = key && key->active ? context.find_version(version->name, *key->active) : std::nullopt;
   if (!active || !protects(*active, context.now())) throw Stays{"no version of " + version->name + " may wrap now"};
   return *active;
@@ -88,6 +89,7 @@ Prepared prove(op::Context& context, const RewrapRequest& request, const op::Bun
     version.version = record.version;
     version.type = record.type;
     types.emplace(record.type, std::move(version));
+    if (context.options.dry_run) prepared.labels.push_back(label_of(record.name, record.version));
   });
   if (!bundle.id.empty() && summary.header.id != bundle.id) throw Stays{"another bundle lies under this name now"};
   if (summary.header.kind != "keys") throw Stays{"it holds a kek, not keys: export the kek again"};

@@ -21,6 +21,7 @@ struct Prepared {
   WrapAlgorithm algorithm = WrapAlgorithm::aes_kwp;
   std::uint64_t records = 0;
   std::vector<policy::Waiver> waivers;
+  std::vector<std::string> labels;  ///< of its keys; in a dry run only
 };
 
 /// The home's KEK versions by CKA_ID, and their token objects, looked up once each.

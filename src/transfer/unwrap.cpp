@@ -8,6 +8,7 @@
 #include "kmtool/op/bundle_out.hpp"
 #include "kmtool/op/workers.hpp"
 #include "kmtool/transfer/transfer.hpp"
+#include "transfer/compromises.hpp"
 
 namespace kmtool::transfer {
 
@@ -86,6 +87,17 @@ Proven prove(op::Context& context, const UnwrapRequest& request, LineReader& rea
 
 std::string new_name(const UnwrapRequest& request, const bundle::Record& record) { return request.as.empty() ? record.name : request.as; }
 
+void require_activatable(const bundle::Record& record, const std::string& compromise, UnixTime now) {
+  const bool in_period = !record.expires || *record.expires > now;
+  if (record.state == State::active && in_period && compromise.empty()) return;
+  std::string why = "its originator period ended " + (record.expires ? rfc3339(*record.expires) : "");
+  if (in_period) why = "it was " + std::string(to_text(record.state)) + " when it was wrapped";
+  if (!compromise.empty()) why = compromise;
+  throw Error::refused("G-WORK", label_of(record.name, record.version) + " cannot be activated: " + why,
+                       "restore it without --activate: it then decrypts and verifies only" +
+                           std::string(compromise.empty() ? "" : "; protect anew what it protects under another key"));
+}
+
 /// The catalog's rows for the restored versions; refuses names that are taken.
 std::vector<op::VersionRecord> restored(op::Context& context, const UnwrapRequest& request, const Proven& proven) {
   std::set<std::string> names;
@@ -99,6 +111,8 @@ std::vector<op::VersionRecord> restored(op::Context& context, const UnwrapReques
   }
   std::vector<op::VersionRecord> versions;
   const UnixTime now = context.now();
+  Compromises compromises(context);
+  const auto of_bundle = compromises.of(proven.summary.header);
   for (const auto& record : proven.records) {
     op::VersionRecord version;
     version.name = new_name(request, record);
@@ -118,15 +132,12 @@ std::vector<op::VersionRecord> restored(op::Context& context, const UnwrapReques
     version.expires = record.expires;
     version.token_serial = context.token().info().serial;
     version.public_spki = record.public_spki;
-    const bool in_period = !record.expires || *record.expires > now;
-    if (request.activate && (record.state != State::active || !in_period)) {
-      throw Error::refused("G-WORK", record.name + "@" + std::to_string(record.version) + " cannot be activated: " +
-                                         (in_period ? "it was " + std::string(to_text(record.state)) + " when it was wrapped"
-                                                    : "its originator period ended " + rfc3339(*record.expires)),
-                           "restore it without --activate: it then decrypts and verifies only");
-    }
-    version.state = request.activate ? State::active
-                    : record.state == State::compromised ? State::compromised : State::deactivated;
+    auto compromise = compromises.of(record);
+    if (compromise.empty()) compromise = of_bundle;
+    if (request.activate) require_activatable(record, compromise, now);
+    const bool compromised = record.state == State::compromised || !compromise.empty();
+    version.state = request.activate ? State::active : compromised ? State::compromised : State::deactivated;
+    if (!compromise.empty()) version.reason = compromise;
     if (request.activate) version.activated = now;
     versions.push_back(std::move(version));
   }
@@ -290,9 +301,9 @@ UnwrapResult unwrap(op::Context& context, const UnwrapRequest& request) {
   context.run(plan_of(request, proven, versions), [&] {
     restore_all(context, request, proven, reader, versions);
     auto changes = key_rows(versions, context.now());
-    // What was encrypted under the original names the original's id.
+    // What was encrypted under the original names the original's id; and what is learnt of the one holds for the other.
     for (std::size_t i = 0; i < versions.size(); ++i) {
-      if (versions[i].role == Role::data) changes.push_back({"copy", hex(versions[i].id), Json{{"of", hex(proven.records[i].id)}, {"key", versions[i].label()}}});
+      changes.push_back({"copy", hex(versions[i].id), Json{{"of", hex(proven.records[i].id)}, {"key", versions[i].label()}}});
     }
     return op::Outcome{std::move(changes), {{"records", versions.size()}}};
   });

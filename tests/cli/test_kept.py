@@ -27,7 +27,7 @@ class Kept(harness.Case):
         first = out.read_bytes()
         report = self.ok("rotate", "born", "--backup", out, "--force")
         kept = self.dir / "born.kmb.@1"
-        self.assertIn(str(kept), report.err)
+        self.assertIn(str(kept), report.out)
         self.assertEqual(kept.read_bytes(), first)
         self.assertEqual(self.compared(kept), ["born@1"])
         self.assertEqual(self.compared(out), ["born@2"])
@@ -53,6 +53,45 @@ class Kept(harness.Case):
         self.assertEqual(made["backup"]["kept"], str(out) + ".@1")
         self.assertEqual(self.compared(str(out) + ".@1"), ["one@1"])
         self.assertEqual(self.compared(out), ["two@1"])
+
+    def test_export_over_the_only_backup_of_a_kek(self):
+        """A KEK could be wrapped again from the token, but its other site opens bundles by the very copy that lies there."""
+        out = self.dir / "branch.kmb"
+        self.ok("gen", "parent", "--role", "kek")
+        self.ok("gen", "branch", "--role", "kek", "--exportable")
+        self.ok("gen", "other", "--role", "kek", "--exportable")
+        self.ok("export-kek", "branch", "--to-kek", "parent", "--out", out)
+        first = out.read_bytes()
+        plan = self.ok_json("rotate", "branch", "--backup", out, "--force", "--dry-run")["backups"]
+        self.assertEqual(plan, [{"key": "branch@2", "file": str(out), "kept": str(out) + ".@1"}])
+        self.assertEqual(self.ok_json("rotate", "branch", "--backup", out, "--force")["backups"], plan)
+        kept = self.dir / "branch.kmb.@1"
+        self.assertEqual(kept.read_bytes(), first)
+        self.assertLessEqual({str(kept), str(out)}, self.paths())
+        self.assertEqual(self.ok_json("import-kek", kept, "--check")["checked"], True)
+        made = self.ok_json("export-kek", "other", "--to-kek", "parent", "--out", out, "--force")
+        self.assertEqual(made["kept"], str(out) + ".@2")
+        # The same KEK again: the new copy holds it.
+        self.assertIsNone(self.ok_json("export-kek", "other", "--to-kek", "parent", "--out", out, "--force")["kept"])
+
+    def test_two_rotations_before_one_drill(self):
+        """What was kept by the first waits for the same drill as what was kept by the second."""
+        under = self.dir / "twice.kmb"
+        self.ok("gen", "above", "--role", "kek")
+        self.ok("gen", "twice", "--role", "kek", "--exportable")
+        self.ok("export-kek", "twice", "--to-kek", "above", "--out", self.dir / "twice1.kmb")
+        self.ok("wrap", "cargo", "--kek", "twice", "--out", under)
+        for number in (2, 3):
+            self.ok("rotate", "twice", "--backup", self.dir / f"twice{number}.kmb", "--rewrap-all")
+        kept = {str(under) + ".@1", str(under) + ".@2"}
+        self.assertLessEqual(kept, self.paths())
+        said = self.ok("bundles", "--confirm-restored", under, "--dry-run").out
+        for path in kept:
+            self.assertIn(path, said)
+        self.ok("bundles", "--confirm-restored", under)
+        self.assertFalse(kept & self.paths())
+        self.assertEqual([p for p in self.dir.iterdir() if "twice.kmb.@" in p.name], [])
+        self.assertEqual(self.paths("--depends-on", "twice@1") | self.paths("--depends-on", "twice@2"), set())
 
     def test_a_backup_that_does_not_open(self):
         """No key, and no bundle, where the value cannot be taken out of the file again."""

@@ -277,6 +277,23 @@ class Hooks(harness.Rotation):
         self.assertEqual(self.ok("rotate", "--due").out, "")
         self.assertIn("hook failed", json.dumps(self.entries(self.home)))
 
+    def test_a_newer_rotation_takes_a_failed_hook_over(self):
+        """A hook that cannot succeed any more must not be owed for ever, nor run with the facts of an older version."""
+        seen = self.dir / "seen"
+        bad, good = self.hook("bad.sh", f'echo "bad $KMTOOL_FROM $KMTOOL_TO" >> {seen}; exit 3\n'), self.hook("good.sh", f'echo "good $KMTOOL_FROM $KMTOOL_TO" >> {seen}\n')
+        self.ok("gen", "moving", "--role", "data")
+        self.assertEqual(self.kmtool("rotate", "moving", "--hook", bad).code, 1)
+        # Without a hook of its own the rotation takes the command over, with the newest version.
+        result = self.kmtool("rotate", "moving", "--json")
+        self.assertEqual((result.code, result.json()["hooks"]), (1, [{"key": "moving@3", "status": 3}]), result)
+        self.assertEqual(self.kmtool("rotate", "--due", "--json").json()["hooks"], [{"key": "moving@3", "status": 3}])
+        # With one it ends the old.
+        result = self.ok_json("rotate", "moving", "--hook", good)
+        self.assertEqual(result["hooks"], [{"key": "moving@4", "status": 0}])
+        self.assertEqual(self.ok("rotate", "--due").out, "")
+        self.assertEqual(seen.read_text().splitlines(), ["bad moving@1 moving@2", "bad moving@1 moving@3", "bad moving@1 moving@3", "good moving@1 moving@4"])
+        self.ok("doctor")
+
     def test_writable_by_others(self):
         hook = self.hook("open.sh", "exit 0\n")
         hook.chmod(0o777)

@@ -19,8 +19,8 @@ struct SuccessorRequest {
 };
 struct Successor {
   op::VersionRecord from, to;
-  std::optional<op::BundleRecord> bundle;
-  std::string kept;  ///< where the bundle that lay under the backup's name was moved to; empty: nowhere
+  std::optional<std::filesystem::path> backup;  ///< the new version's bundle
+  std::string kept;                             ///< where the bundle that lay under the backup's name was moved to; empty: nowhere
 };
 
 /// A new version with the same role, type and attributes becomes active; the old one is deactivated, at once or when the overlap

@@ -56,9 +56,12 @@ Part wrapped_part(Role role);
 /// Temporary name beside a target, recorded in the intent.
 std::filesystem::path temporary_for(Context& context, const std::filesystem::path& target);
 std::string new_bundle_id(Context& context);
-/// A bundle that will be written at `target` (--force was given where something lies there). Where a catalogued bundle lies there that is
-/// the only one to hold a key which cannot leave the token again, that one is not lost: it is moved beside, to FILE.@1.
-PlannedFile planned_file(Context& context, const std::filesystem::path& target, const std::string& bundle);
+/// A bundle that will be written at `target` (--force was given where something lies there), with these keys in it (labels). Where a
+/// catalogued bundle lies there that is the only one to hold a key which cannot leave the token again, or a KEK which the new one does not
+/// hold, that one is not lost: it is moved beside, to FILE.@1.
+PlannedFile planned_file(Context& context, const std::filesystem::path& target, const std::string& bundle, const std::vector<std::string>& keys);
+/// Where that one will be kept; empty: none lies there, or it may go.
+std::string kept_where(const Context& context, const std::filesystem::path& target, const std::vector<std::string>& keys);
 /// What becomes of the row of the bundle that a planned file replaces: gone, or kept under its new path, until the drill where the new
 /// one (`now`, with its keys) holds all its keys.
 std::vector<journal::Change> replaced_changes(Context& context, const PlannedFile& file, const BundleRecord& now);

@@ -10,13 +10,20 @@ namespace kmtool::rotate {
 /// A command that is owed to a rotated key: a catalog row of kind `hook` from the rotation on, until the command has succeeded.
 struct OwedHook {
   std::string key;  ///< label of the new version, the row's id
-  std::string from, uri, command;
+  std::string from, uri, command;  ///< from: what the last hook that succeeded went to, else what was rotated
   int failures = 0;
 
   [[nodiscard]] journal::Change change() const;
   static OwedHook from_row(const journal::Item& item);
 };
 std::vector<OwedHook> owed_hooks(op::Context& context);
+/// What a rotation owes. A key owes one hook at most: the newer rotation takes the place of one that never succeeded. It then goes from the
+/// version that the applications still have, and where the rotation names no hook of its own, it is the old command.
+struct HookDebt {
+  std::optional<OwedHook> hook;
+  std::vector<journal::Change> rows;  ///< also the end of those it takes the place of
+};
+HookDebt hook_debt(op::Context& context, const std::string& command, const op::VersionRecord& from, const op::VersionRecord& to);
 /// As stored, for deciding whether a runner will be needed.
 bool any_hook_owed(op::Context& reader);
 

@@ -32,9 +32,14 @@ struct Rotated {
 struct Failed {
   std::string name, code, message, hint;
 };
+struct BackedUp {
+  std::string key, file;  ///< label of the new version; absolute path
+  std::string kept;       ///< where the bundle that lay there is now; empty: none lay there, or it holds nothing that is not elsewhere
+};
 /// What was done (in a dry run: what would be).
 struct Report {
   std::vector<Rotated> rotated;
+  std::vector<BackedUp> backups;
   std::vector<transfer::Rewrapped> rewrapped;
   std::vector<transfer::NotRewrapped> left;  ///< bundles that still depend on an old KEK, and why
   std::vector<Failed> failed;

@@ -21,6 +21,7 @@ struct ExportKekResult {
   op::VersionRecord kek;
   std::vector<op::KekRecipient> recipients;
   std::vector<policy::Waiver> waivers;
+  std::string kept;  ///< where the bundle that lay there was moved to, which alone holds another key; empty: nowhere
 };
 /// Both objects of an exportable KEK, wrapped to each recipient, into a bundle of kind `kek` (DESIGN.md). One intent; in a dry run what it
 /// would do. Throws refused (77) for a KEK that is not exportable: such a one leaves its token at birth alone (keys::generate).

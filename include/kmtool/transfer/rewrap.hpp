@@ -1,4 +1,5 @@
 #pragma once
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -12,10 +13,13 @@ struct RewrapRequest {
   std::string kek;                        ///< the key whose old versions give way to its active one
   bool keep = false;                      ///< the old file stays beside the new one as FILE.@VERSION until a drill is confirmed
   int sessions = 0;                       ///< in flight; 0: the policy's
+  std::optional<op::VersionRecord> to_come = {};  ///< in a dry run of a rotation: the version that will be the active one
 };
 struct Rewrapped {
   std::string file;
   std::uint64_t records = 0;
+  std::string kept = {};                ///< where the old file lies beside; empty: it was replaced
+  std::vector<std::string> keys = {};  ///< labels; in a dry run only
 };
 /// A bundle that was not re-wrapped: it cannot be (it is not here, another recipient's KEK is not on this token…), or it failed.
 struct NotRewrapped {

@@ -1,0 +1,35 @@
+#pragma once
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+
+#include "kmtool/bundle/bundle.hpp"
+#include "kmtool/op/context.hpp"
+
+namespace kmtool::transfer {
+
+/// What the catalog knows against keys that come back from a bundle: the bundle is older than that.
+class Compromises {
+ public:
+  explicit Compromises(op::Context& context);
+  /// Why this record's key is compromised: it, or a restored copy of it; also where that was destroyed since. Empty: nothing is known.
+  std::string of(const bundle::Record& record);
+  /// Why whatever is in the bundle is: a KEK that it is under.
+  std::string of(const bundle::Header& header);
+
+ private:
+  struct Known {
+    std::string label;
+    State state;
+  };
+  [[nodiscard]] std::set<std::string> same_key(const Bytes& id) const;
+  bool compromised(const Known& known);
+
+  op::Context& context_;
+  std::map<std::string, Known> suspects_;               ///< compromised and destroyed versions by CKA_ID in hex
+  std::multimap<std::string, std::string> copies_;      ///< restored copies and their originals, both ways
+  std::optional<std::set<std::string>> called_so_;      ///< labels that were ever called compromised: read when it is first asked for
+};
+
+}  // namespace kmtool::transfer
