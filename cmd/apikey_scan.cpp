@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "apikey.hpp"
+#include "kmtool/core/count.hpp"
 #include "kmtool/core/text.hpp"
 
 namespace kmtool::cmd {
@@ -58,11 +59,11 @@ void print(Globals& globals, const apikey::ScanReport& report) {
     table.row({where_of(finding), (hit.needle.stored ? "stored " : "issued ") + hit.needle.id, hit.needle.app, hit.needle.state, hit.encoding, commit});
   }
   if (!table.empty()) globals.out.table(table);
-  note(globals, fmt::format("{} found in {} files{}", report.findings.size(), report.files, report.objects > 0 ? fmt::format(" and {} git objects", report.objects) : ""));
+  note(globals, fmt::format("{} found in {}{}", report.findings.size(), counted(report.files, "file"), report.objects > 0 ? " and " + counted(report.objects, "git object") : ""));
 }
 
 int run(Globals& globals, const ScanOptions& o) {
-  const auto format = chosen_format(globals, {"table", "json", "sarif"});
+  const auto format = chosen_format(globals);
   if (!o.rules.empty()) {
     std::string prefix(apikey::default_prefix);
     if (std::filesystem::exists(home::default_paths(globals.home).config())) prefix = home::open_home(home::default_paths(globals.home)).policy.api_keys.prefix;
@@ -94,6 +95,7 @@ int run(Globals& globals, const ScanOptions& o) {
 
 void add_apikey_scan(CLI::App& apikey, Globals& globals, Action& action) {
   auto* sub = apikey.add_subcommand("scan", "find issued and stored keys in files and in git history; exit 1 when a live one is found");
+  offer_formats(sub, globals, {"table", "json", "sarif"});
   auto o = std::make_shared<ScanOptions>();
   sub->add_option("paths", o->paths, "files and folders")->type_name("FILE");
   sub->add_flag("--git", o->git, "also every object of the git repositories they lie in");

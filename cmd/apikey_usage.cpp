@@ -4,6 +4,7 @@
 
 #include "apikey.hpp"
 #include "kmtool/apikey/usage.hpp"
+#include "kmtool/core/count.hpp"
 #include "kmtool/core/text.hpp"
 
 namespace kmtool::cmd {
@@ -86,7 +87,7 @@ void take_spools(Globals& globals, op::Context& context, const UsageOptions& o, 
   }
   const auto taken = apikey::ingest(context, {o.spools.begin(), o.spools.end()});
   json["ingested"] = {{"batches", taken.batches}, {"requests", taken.requests}, {"torn", taken.torn}};
-  note(globals, fmt::format("took {} {} with {} requests", taken.batches, taken.batches == 1 ? "batch" : "batches", taken.requests));
+  note(globals, fmt::format("took {} with {}", counted(taken.batches, "batch", "batches"), counted(taken.requests, "request")));
   for (const auto& file : taken.torn) warn(globals, printable(file) + " ends in the middle of a batch: a crash cut it off, and that interval is not counted");
 }
 

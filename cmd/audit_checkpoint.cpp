@@ -1,5 +1,6 @@
 #include "audit.hpp"
 #include "kmtool/audit/record.hpp"
+#include "kmtool/core/count.hpp"
 #include "kmtool/core/encoding.hpp"
 #include "kmtool/core/text.hpp"
 #include "kmtool/share/qr.hpp"
@@ -28,7 +29,7 @@ std::string paper_text(const audit::Newest& newest, const audit::Paper& paper) {
 }
 
 int run(Globals& globals, const std::string& out) {
-  const auto format = chosen_format(globals, {"note", "json", "paper"});
+  const auto format = chosen_format(globals);
   auto context = op::Context::open(options_of(globals), op::Need::reader);
   const auto newest = audit::newest_checkpoint(context);
   const auto paper = audit::on_paper(newest.checkpoint);
@@ -40,7 +41,7 @@ int run(Globals& globals, const std::string& out) {
     return 0;
   }
   put_product(globals, out, text);
-  say_product(globals, out, "checkpoint over " + std::to_string(newest.checkpoint.size) + " entries");
+  say_product(globals, out, "checkpoint over " + counted(newest.checkpoint.size, "entry", "entries"));
   return 0;
 }
 
@@ -48,6 +49,7 @@ int run(Globals& globals, const std::string& out) {
 
 void add_audit_checkpoint(CLI::App& audit, Globals& globals, Action& action) {
   auto* sub = audit.add_subcommand("checkpoint", "the newest checkpoint, to keep elsewhere: whoever has it notices when the record is rewritten");
+  offer_formats(sub, globals, {"note", "json", "paper"});
   auto out = std::make_shared<std::string>();
   sub->add_option("--out", *out, "the file; default: standard output")->type_name("FILE");
   sub->callback([&globals, &action, out] { action = [&globals, out] { return run(globals, *out); }; });

@@ -1,5 +1,6 @@
 #include "audit.hpp"
 #include "kmtool/audit/record.hpp"
+#include "kmtool/core/count.hpp"
 #include "kmtool/core/encoding.hpp"
 #include "kmtool/core/text.hpp"
 
@@ -29,7 +30,7 @@ int run(Globals& globals, const ConsistencyOptions& o) {
     globals.out.json(Json{{"consistent", true}, {"old_size", result.older.size}, {"size", newest.size}, {"root", base64(newest.root)}, {"proof", result.file}});
     return 0;
   }
-  globals.out.line("the journal only grew: from " + std::to_string(result.older.size) + " entries at that checkpoint to " + std::to_string(newest.size));
+  globals.out.line("the journal only grew: from " + counted(result.older.size, "entry", "entries") + " at that checkpoint to " + std::to_string(newest.size));
   say_product(globals, o.out, "proof");
   return 0;
 }

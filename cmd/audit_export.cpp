@@ -1,5 +1,6 @@
 #include "audit.hpp"
 #include "kmtool/audit/record.hpp"
+#include "kmtool/core/count.hpp"
 #include "kmtool/core/encoding.hpp"
 #include "kmtool/core/text.hpp"
 
@@ -16,7 +17,7 @@ int run(Globals& globals, const std::string& dir) {
                           {"written", result.written}, {"kept", result.kept}, {"signer", result.newest.key.fingerprint()},
                           {"verifier_key", tlog::verifier_key(checkpoint.origin, result.newest.key)}});
   } else if (!globals.dry_run) {
-    globals.out.line(std::to_string(checkpoint.size) + " entries exported to " + printable(dir) + " (" + std::to_string(result.written) + " files written, " +
+    globals.out.line(counted(checkpoint.size, "entry", "entries") + " exported to " + printable(dir) + " (" + counted(result.written, "file") + " written, " +
                      std::to_string(result.kept) + " were there)");
     globals.out.line("log signer " + result.newest.key.description() + " " + result.newest.key.fingerprint());
   }

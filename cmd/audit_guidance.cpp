@@ -16,7 +16,7 @@ void print_table(Globals& globals, const audit::GuidanceReport& report) {
 }
 
 int run(Globals& globals) {
-  const auto format = chosen_format(globals, {"table", "json", "html"});
+  const auto format = chosen_format(globals);
   auto options = options_of(globals);
   options.many_objects = true;
   return op::recorded(options, op::Need::token, "audit guidance", "", [&](op::Context& context) {
@@ -32,6 +32,7 @@ int run(Globals& globals) {
 
 void add_audit_guidance(CLI::App& audit, Globals& globals, Action& action) {
   auto* sub = audit.add_subcommand("guidance", "the guideline line by line, with evidence and verdict for this home and token");
+  offer_formats(sub, globals, {"table", "json", "html"});
   sub->callback([&globals, &action] { action = [&globals] { return run(globals); }; });
 }
 

@@ -28,7 +28,7 @@ void print(Globals& globals, const audit::Inventory& inventory) {
 }
 
 int run(Globals& globals) {
-  const auto format = chosen_format(globals, {"table", "json", "cyclonedx"});
+  const auto format = chosen_format(globals);
   auto context = op::Context::open(options_of(globals), op::Need::reader);
   const auto inventory = audit::take_inventory(context);
   if (format == "table") {
@@ -45,6 +45,7 @@ int run(Globals& globals) {
 
 void add_audit_inventory(CLI::App& audit, Globals& globals, Action& action) {
   auto* sub = audit.add_subcommand("inventory", "where every key version is: token, bundles and their recipients (table, json, cyclonedx)");
+  offer_formats(sub, globals, {"table", "json", "cyclonedx"});
   sub->callback([&globals, &action] { action = [&globals] { return run(globals); }; });
 }
 

@@ -1,6 +1,7 @@
 #include "audit.hpp"
 #include "kmtool/apikey/findings.hpp"
 #include "kmtool/audit/keys.hpp"
+#include "kmtool/core/count.hpp"
 #include "kmtool/core/text.hpp"
 #include "kmtool/pkcs11/survey.hpp"
 #include "kmtool/pkcs11/uri.hpp"
@@ -71,7 +72,7 @@ std::string summary_of(const audit::KeysReport& report) {
     if (const auto n = report.count(severity); n > 0) parts.push_back(std::to_string(n) + " " + std::string(to_text(severity)));
   }
   if (waived > 0) parts.push_back(std::to_string(waived) + " waived");
-  return std::to_string(report.objects.size()) + " objects (" + std::to_string(report.keys()) + " keys) on token " + printable(report.token.label) + ": " +
+  return counted(report.objects.size(), "object") + " (" + counted(report.keys(), "key") + ") on token " + printable(report.token.label) + ": " +
          (parts.empty() ? "nothing found" : join(parts, ", "));
 }
 
@@ -107,7 +108,7 @@ int print(Globals& globals, const KeysOptions& o, const audit::KeysReport& repor
 }
 
 int run(Globals& globals, const KeysOptions& o) {
-  const auto format = chosen_format(globals, {"table", "json", "sarif", "html"});
+  const auto format = chosen_format(globals);
   if (o.no_login && o.probe) throw Error::usage("--probe makes session objects and needs a login", "leave out --no-login");
   auto options = options_of(globals);
   if (names_token(o)) {
@@ -130,6 +131,7 @@ int run(Globals& globals, const KeysOptions& o) {
 
 void add_audit_keys(CLI::App& audit, Globals& globals, Action& action) {
   auto* sub = audit.add_subcommand("keys", "what is wrong with the keys on a token: any token, no home needed");
+  offer_formats(sub, globals, {"table", "json", "sarif", "html"});
   auto o = std::make_shared<KeysOptions>();
   sub->add_option("--fail-on", o->fail_on, "exit with 1 where something of this severity or worse is found: low, medium, high, critical")
       ->type_name("SEVERITY")

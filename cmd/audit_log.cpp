@@ -64,7 +64,7 @@ void follow(Globals& globals, const journal::Journal& journal, audit::LogFilter 
 }
 
 int run(Globals& globals, const LogOptions& o) {
-  const auto format = chosen_format(globals, {"table", "json", "jsonl", "ocsf", "cef"});
+  const auto format = chosen_format(globals);
   auto filter = o.filter;
   if (!o.since.empty()) filter.since = parse_since(o.since, "--since");
   if (!o.until.empty()) filter.until = parse_since(o.until, "--until");
@@ -92,6 +92,7 @@ int run(Globals& globals, const LogOptions& o) {
 
 void add_audit_log(CLI::App& audit, Globals& globals, Action& action) {
   auto* sub = audit.add_subcommand("log", "what was done and refused: the journal's entries (the token is not asked)");
+  offer_formats(sub, globals, {"table", "json", "jsonl", "ocsf", "cef"});
   auto o = std::make_shared<LogOptions>();
   sub->add_option("--since", o->since, "from this time on: RFC 3339, or how long ago (7d)")->type_name("TIME");
   sub->add_option("--until", o->until, "before this time")->type_name("TIME");

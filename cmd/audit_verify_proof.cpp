@@ -1,6 +1,7 @@
 #include "audit.hpp"
 #include "kmtool/audit/log.hpp"
 #include "kmtool/audit/record.hpp"
+#include "kmtool/core/count.hpp"
 #include "kmtool/core/encoding.hpp"
 #include "kmtool/core/file.hpp"
 #include "kmtool/core/text.hpp"
@@ -36,10 +37,10 @@ int run(Globals& globals, const ProofOptions& o) {
     return 0;
   }
   if (proven.index) {
-    globals.out.line("ok: entry " + std::to_string(*proven.index) + " of " + printable(checkpoint.origin) + ", under a checkpoint over " + std::to_string(checkpoint.size) + " entries");
+    globals.out.line("ok: entry " + std::to_string(*proven.index) + " of " + printable(checkpoint.origin) + ", under a checkpoint over " + counted(checkpoint.size, "entry", "entries"));
     globals.out.line(printable(proven.entry));
   } else {
-    globals.out.line("ok: " + printable(checkpoint.origin) + " only grew, from " + std::to_string(*proven.old_size) + " entries to " + std::to_string(checkpoint.size));
+    globals.out.line("ok: " + printable(checkpoint.origin) + " only grew, from " + counted(*proven.old_size, "entry", "entries") + " to " + std::to_string(checkpoint.size));
   }
   for (const auto& [name, time] : proven.witnesses) globals.out.line("witness " + printable(name) + " saw it at " + rfc3339(time));
   return 0;

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <memory>
 #include <utility>
@@ -106,13 +107,20 @@ void add_globals(CLI::App& app, Globals& globals) {
   app.option_defaults()->group("Options");
 }
 
-std::string chosen_format(const Globals& globals, const std::vector<std::string>& known) {
-  const std::string wanted = globals.json ? "json" : globals.format;
-  for (const auto& format : known) {
-    if (format == wanted) return format;
-  }
-  if (wanted == "table" && !known.empty()) return known.front();
-  throw Error::usage("this command has no format " + printable(wanted), "it has " + join(known, ", "));
+void offer_formats(const CLI::App* sub, Globals& globals, std::vector<std::string> formats) { globals.formats[sub] = std::move(formats); }
+
+void require_format(const CLI::App& sub, Globals& globals) {
+  const std::string& wanted = globals.format;
+  if (globals.json && wanted != "table" && wanted != "json") throw Error::usage("--json and --format " + printable(wanted) + " exclude each other", "leave one of them out");
+  const auto own = globals.formats.find(&sub);
+  globals.offered = own == globals.formats.end() ? std::vector<std::string>{"table", "json"} : own->second;
+  if (wanted == "table" || std::find(globals.offered.begin(), globals.offered.end(), wanted) != globals.offered.end()) return;
+  throw Error::usage("this command has no format " + printable(wanted), "it has " + join(globals.offered, ", "));
+}
+
+std::string chosen_format(const Globals& globals) {
+  if (globals.json) return "json";
+  return globals.format == "table" ? globals.offered.front() : globals.format;
 }
 
 // -- people -------------------------------------------------------------------------------------------------------------
@@ -129,22 +137,33 @@ void clear_progress() noexcept {
   if (std::exchange(progress_shown, false)) to_stderr("\r\033[K");
 }
 
-void warn(const Globals& globals, const std::string& text) {
+namespace {
+
+void tell(const Globals& globals, const std::string& line) {
   if (globals.quiet) return;
+  if (globals.json) {
+    globals.held.push_back(line);
+    return;
+  }
   clear_progress();
-  to_stderr("warning: " + printable(text) + "\n");
+  to_stderr(line + "\n");
 }
 
-void note(const Globals& globals, const std::string& text) {
-  if (globals.quiet) return;
-  clear_progress();
-  to_stderr("note: " + printable(text) + "\n");
+}  // namespace
+
+void warn(const Globals& globals, const std::string& text) { tell(globals, "warning: " + printable(text)); }
+
+void note(const Globals& globals, const std::string& text) { tell(globals, "note: " + printable(text)); }
+
+void release_held(const Globals& globals) {
+  for (const auto& line : std::exchange(globals.held, {})) to_stderr(line + "\n");
 }
 
 std::optional<std::string> ask(const Globals& globals, const std::string& question) {
   const Fd terminal(globals.no_input ? -1 : open("/dev/tty", O_RDWR | O_CLOEXEC | O_NOCTTY));
   if (!terminal) return std::nullopt;
   clear_progress();
+  release_held(globals);  // who is asked must have read it
   write_all(terminal.get(), view(printable(question)), "/dev/tty");
   std::string answer;
   for (char c = 0; ::read(terminal.get(), &c, 1) == 1 && c != '\n';) answer += c;

@@ -1,6 +1,7 @@
 #pragma once
 #include <CLI/CLI.hpp>
 #include <functional>
+#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -40,6 +41,11 @@ struct Globals {
   int verbose = 0;
   std::vector<std::string> waive;  ///< RULE=REASON each
 
+  std::map<const CLI::App*, std::vector<std::string>> formats;  ///< of commands that offer more than table and json; first: what `table` means
+  std::vector<std::string> offered;                              ///< those of the command that was called
+  /// With --json, what there is to say to people: standard error stays empty until it is known whether it carries the one line of an error.
+  mutable std::vector<std::string> held;
+
   std::vector<std::string> behind_dashes;  ///< of apikey exec: the command to run; the command line is cut at its first `--`
   unsigned file_mask = 022;                ///< the umask that kmtool was started with
 
@@ -54,15 +60,22 @@ using Action = std::function<int()>;
 void add_globals(CLI::App& app, Globals& globals);
 /// For repeatable options: one value per occurrence.
 CLI::Option* repeatable(CLI::Option* option);
-/// The --format of a command that knows these (first: what `table` means here). Throws usage (64) naming them.
-std::string chosen_format(const Globals& globals, const std::vector<std::string>& known);
+/// Says which formats a command has (first: what `table` means here); others are refused before it is run.
+void offer_formats(const CLI::App* sub, Globals& globals, std::vector<std::string> formats);
+/// Throws usage (64) where --format is none that the command has, or --json contradicts it.
+void require_format(const CLI::App& sub, Globals& globals);
+/// What was chosen of those.
+std::string chosen_format(const Globals& globals);
 /// Progress on standard error when that is a terminal and neither --quiet nor JSON is asked for; an empty function otherwise.
 Progress make_progress(const Globals& globals);
 /// Removes an unfinished progress line before something else is printed.
 void clear_progress() noexcept;
-/// A line on standard error for people: `warning: …`. Silent with --quiet.
+/// A line on standard error for people: `warning: …`. Silent with --quiet; with --json it is held back until the command is over, and goes
+/// into the error's "warnings" where it failed.
 void warn(const Globals& globals, const std::string& text);
 void note(const Globals& globals, const std::string& text);
+/// Writes what was held back.
+void release_held(const Globals& globals);
 /// Asks on the terminal; true for yes. --yes answers yes; --no-input or no terminal: refused (77) naming --yes.
 bool confirm(const Globals& globals, const std::string& question);
 

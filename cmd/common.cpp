@@ -1,5 +1,7 @@
 #include "common.hpp"
 
+#include <unistd.h>
+
 #include "kmtool/core/text.hpp"
 
 namespace kmtool::cmd {
@@ -9,6 +11,7 @@ op::Options options_of(Globals& globals) {
   options.paths = home::default_paths(globals.home);
   options.pin_source = globals.pin_source;
   options.no_input = globals.no_input;
+  options.terminal = isatty(STDIN_FILENO) != 0 || isatty(STDERR_FILENO) != 0;
   options.dry_run = globals.dry_run;
   options.overwrite = globals.force;
   for (const auto& text : globals.waive) options.waivers.push_back(policy::Waiver::parse(text));

@@ -1,3 +1,5 @@
+#include <unistd.h>
+
 #include "common.hpp"
 #include "kmtool/op/admin.hpp"
 
@@ -46,28 +48,64 @@ int print(Globals& globals, const std::vector<op::Check>& checks, const std::vec
   return bad ? 1 : 0;
 }
 
+/// What could be looked at stands above the error: on standard error, for standard output stays empty; with --json in the error's warnings.
+[[noreturn]] void fail(Globals& globals, const op::Examination& found, const std::vector<std::string>& repairs) {
+  if (json_wanted(globals)) {
+    for (const auto& line : repairs) note(globals, "repaired: " + line);
+    for (const auto& check : found.checks) (check.verdict == op::Check::Verdict::bad ? warn : note)(globals, check.what + ": " + check.detail);
+  } else {
+    print(globals, found.checks, repairs);
+    globals.out.flush(STDERR_FILENO);
+  }
+  throw Error(*found.failure);
+}
+
+int report(Globals& globals, op::Context& context, const std::vector<std::string>& repairs) {
+  const auto found = op::examine(context);
+  if (!found.failure) return print(globals, found.checks, repairs);
+  const auto exit = found.failure->exit();
+  if (!context.options.skip_anchor && (exit == ExitCode::damaged || exit == ExitCode::refused)) context.refused("doctor", "", *found.failure);
+  fail(globals, found, repairs);
+}
+
+op::Context open(Globals& globals, const op::Options& options, op::Need need, const std::vector<std::string>& repairs) {
+  try {
+    return op::Context::open_recorded(options, need, "doctor", "");
+  } catch (const Error& error) {
+    fail(globals, op::examine_files(options, error), repairs);
+  }
+}
+
+int look(Globals& globals, const op::Options& options) {
+  auto context = open(globals, options, op::Need::token, {});
+  const int exit = report(globals, context, {});
+  say_dry_run(globals);
+  return exit;
+}
+
 int run(Globals& globals, const DoctorOptions& o) {
   auto options = options_of(globals);
   if (o.accept != !o.reason.empty()) throw Error::usage("--accept-rollback and --reason TEXT go together");
+  options.skip_anchor = o.accept;
   if (globals.dry_run || (!o.repair && !o.accept)) {
     options.settled = true;
-    return op::recorded(options, op::Need::token, "doctor", "", [&](op::Context& context) {
-      say_dry_run(globals);
-      return print(globals, op::examine(context), {});
-    });
+    return look(globals, options);
   }
-  auto repairs = mend_token(options);
-  options.skip_anchor = o.accept;
+  std::vector<std::string> repairs;
+  try {
+    repairs = mend_token(options);
+  } catch (const Error& error) {
+    fail(globals, op::examine_files(options, error), {});
+  }
   options.any_policy = true;
   options.repair = o.repair;
-  return op::recorded(options, op::Need::mutation, "doctor", "", [&](op::Context& context) {
-    if (o.accept) {
-      op::accept_rollback(context, o.reason);
-      repairs.push_back("the rollback anchor now stands at this home's journal");
-    }
-    for (auto& line : op::repairs_of(context)) repairs.push_back(std::move(line));
-    return print(globals, op::examine(context), repairs);
-  });
+  auto context = open(globals, options, op::Need::mutation, repairs);
+  if (o.accept) {
+    op::accept_rollback(context, o.reason);
+    repairs.push_back("the rollback anchor now stands at this home's journal");
+  }
+  for (auto& line : op::repairs_of(context)) repairs.push_back(std::move(line));
+  return report(globals, context, repairs);
 }
 
 }  // namespace

@@ -16,6 +16,7 @@ op::InitRequest request_of(const InitOptions& o, op::Options& options) {
   op::InitRequest request;
   request.embedded = o.embedded;
   request.join = o.join;
+  if (o.embedded && o.join) throw Error::usage("--embedded makes a new token; --join is for one that already has a home");
   if (!o.validation.empty()) request.validation = policy::Validation::parse(o.validation);
   if (o.embedded) {
     if (!o.module.empty() || !o.uri.empty() || !o.label.empty() || !o.serial.empty() || !o.module_args.empty()) {
@@ -44,7 +45,13 @@ int run(Globals& globals, const InitOptions& o) {
   auto options = options_of(globals);
   const auto request = request_of(o, options);
   if (globals.dry_run) {
-    note(globals, "dry run: would make a home at " + options.paths.root.string());
+    op::check_init(options, request);
+    if (json_wanted(globals)) {
+      globals.out.json(Json{{"home", options.paths.root.string()}, {"home_id", nullptr}, {"embedded", request.embedded}, {"token", nullptr}, {"signers", Json::object()}, {"anchor", nullptr}});
+    } else {
+      globals.out.line("home     " + options.paths.root.string() + ", " + (request.embedded ? "with a software token inside it" : "on a token of " + request.module.path));
+    }
+    say_dry_run(globals);
     return 0;
   }
   const auto made = op::init(options, request);

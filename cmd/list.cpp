@@ -9,7 +9,7 @@ struct ListOptions {
 };
 
 int run(Globals& globals, const ListOptions& o) {
-  const auto format = chosen_format(globals, {"table", "json", "names"});
+  const auto format = chosen_format(globals);
   std::optional<Role> role;
   if (!o.role.empty()) role = parse_role(o.role);
   std::optional<State> state;
@@ -45,6 +45,7 @@ int run(Globals& globals, const ListOptions& o) {
 
 void add_list(CLI::App& app, Globals& globals, Action& action) {
   auto* sub = app.add_subcommand("list", "list the keys of the home (the token is not asked)");
+  offer_formats(sub, globals, {"table", "json", "names"});
   auto o = std::make_shared<ListOptions>();
   sub->add_option("--role", o->role, "only keys of this role")->type_name("ROLE");
   sub->add_option("--state", o->state, "only versions in this state")->type_name("STATE");

@@ -61,7 +61,7 @@ void say(const std::string& text) {
   if (::write(STDERR_FILENO, text.data(), text.size()) < 0) return;  // nowhere left to say so
 }
 
-int report(const Error& error, bool json) {
+int report(const Error& error, bool json, Globals& globals) {
   clear_progress();
   const int exit = static_cast<int>(error.exit());
   if (json && exit >= 64) {
@@ -70,9 +70,11 @@ int report(const Error& error, bool json) {
     what["exit"] = exit;
     what["message"] = printable(error.message());
     what["hint"] = printable(error.hint());
+    if (!globals.held.empty()) what["warnings"] = std::exchange(globals.held, {});
     say(dump_json(Json{{"error", what}}) + "\n");
     return exit;
   }
+  release_held(globals);
   say("error: " + printable(error.message()) + "\n");
   if (!error.hint().empty()) say("hint: " + printable(error.hint()) + "\n");
   return exit;
@@ -248,6 +250,8 @@ int run(std::vector<std::string> words, Globals& globals) {
   if (const char* source = std::getenv("KMTOOL_PIN_SOURCE"); source != nullptr && globals.pin_source.empty()) {
     globals.pin_source = source;
   }
+  std::string path;
+  require_format(deepest(app, path), globals);
   if (globals.json) globals.format = "json";
   globals.json = globals.format == "json";
   if (!action) throw Error::internal("a command without an action");
@@ -289,18 +293,19 @@ int run_and_report(const std::vector<std::string>& words, unsigned file_mask) {
       exit = run(words, globals);
     } catch (const Error& error) {
       if (error.exit() != ExitCode::no) throw;
-      exit = report(error, json);
+      exit = report(error, json, globals);
     }
     clear_progress();
     if (exit >= 64) globals.out.clear();
+    release_held(globals);
     globals.out.flush();
     return exit;
   } catch (const Error& error) {
-    return monitor ? unknown(error.message()) : report(error, json);
+    return monitor ? unknown(error.message()) : report(error, json, globals);
   } catch (const std::bad_alloc&) {
-    return monitor ? unknown("out of memory") : report(Error::internal("out of memory"), json);
+    return monitor ? unknown("out of memory") : report(Error::internal("out of memory"), json, globals);
   } catch (const std::exception& error) {
-    return monitor ? unknown(error.what()) : report(Error::internal(std::string("unexpected: ") + error.what(), "please report this"), json);
+    return monitor ? unknown(error.what()) : report(Error::internal(std::string("unexpected: ") + error.what(), "please report this"), json, globals);
   }
 }
 

@@ -25,7 +25,7 @@ void write_as(OutStream& out, ByteView piece, const std::string& format) {
 }
 
 int run(Globals& globals, const RandomOptions& o) {
-  const auto format = chosen_format(globals, {"hex", "base64", "raw", "json"});
+  const auto format = chosen_format(globals);
   constexpr std::uint64_t most_in_json = 48 << 10;
   if (format == "json" && o.octets > most_in_json) throw Error::usage("a JSON document holds at most 49152 random bytes", "ask for fewer, or use --format raw");
   auto out = open_out(globals, o.data, format == "raw");
@@ -52,6 +52,7 @@ int run(Globals& globals, const RandomOptions& o) {
 
 void add_random(CLI::App& app, Globals& globals, Action& action) {
   auto* sub = app.add_subcommand("random", "random bytes from the token's generator (--format hex, base64, raw)");
+  offer_formats(sub, globals, {"hex", "base64", "raw", "json"});
   auto o = std::make_shared<RandomOptions>();
   sub->add_option("bytes", o->octets, "how many, at most 1073741824")->required()->type_name("BYTES");
   add_out(sub, o->data);

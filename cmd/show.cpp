@@ -63,14 +63,10 @@ int run(Globals& globals, const ShowOptions& o) {
   if (o.request) return show_request(globals, o);
   const auto context = op::Context::open(options_of(globals), op::Need::reader);
   const auto version = context.resolve(o.key);
-  if (o.uri) {
-    globals.out.line(keys::uri_of(context, version));
-  } else if (o.pem) {
-    if (!version.public_spki) {
-      throw Error::usage(version.label() + " is a secret key; it has no public half", "sign and transport keys have one");
-    }
-    globals.out.raw(view(crypto::PublicKey::from_spki(*version.public_spki).pem()));
-  } else if (json_wanted(globals)) {
+  if (o.pem && !version.public_spki) {
+    throw Error::usage(version.label() + " is a secret key; it has no public half", "sign and transport keys have one");
+  }
+  if (json_wanted(globals)) {
     auto json = keys::to_json(context, version);
     json["strength"] = strength_of(version.type);
     const auto key = context.find_key(version.name);
@@ -82,7 +78,12 @@ int run(Globals& globals, const ShowOptions& o) {
     json["reason"] = version.reason;
     json["changed"] = version.changed ? Json(rfc3339(*version.changed)) : Json(nullptr);
     json["deactivate_at"] = version.deactivate_at ? Json(rfc3339(*version.deactivate_at)) : Json(nullptr);
+    if (version.public_spki) json["public"] = crypto::PublicKey::from_spki(*version.public_spki).pem();
     globals.out.json(Json{{"keys", Json::array({json})}});
+  } else if (o.uri) {
+    globals.out.line(keys::uri_of(context, version));
+  } else if (o.pem) {
+    globals.out.raw(view(crypto::PublicKey::from_spki(*version.public_spki).pem()));
   } else {
     print_details(globals, context, version);
   }

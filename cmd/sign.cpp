@@ -18,7 +18,7 @@ struct SignOptions {
 };
 
 int run_sign(Globals& globals, const SignOptions& o) {
-  const auto format = chosen_format(globals, {"raw", "base64", "hex", "json"});
+  const auto format = chosen_format(globals);
   InStream in(o.data.in);
   auto out = open_out(globals, o.data, format == "raw");
   return op::recorded(options_of(globals), op::Need::mutation, "sign", o.key, [&](op::Context& context) {
@@ -104,8 +104,9 @@ int verify_tag(Globals& globals, const SignOptions& o, InStream& in) {
 }
 
 int run_mac(Globals& globals, const SignOptions& o, bool verifying) {
-  const auto format = chosen_format(globals, {"hex", "base64", "raw", "json"});
+  const auto format = chosen_format(globals);
   InStream in(o.data.in);
+  if (verifying && !o.data.out.empty()) throw Error::usage("--verify answers yes or no; --out has nothing to write", "leave out --out, or leave out --verify to make a tag");
   if (verifying) return verify_tag(globals, o, in);
   auto out = open_out(globals, o.data, format == "raw");
   return op::recorded(options_of(globals), op::Need::mutation, "mac", o.key, [&](op::Context& context) {
@@ -125,6 +126,7 @@ int run_mac(Globals& globals, const SignOptions& o, bool verifying) {
 
 void add_sign(CLI::App& app, Globals& globals, Action& action) {
   auto* sub = app.add_subcommand("sign", "sign a document in the token, as openssl verifies it (--format raw, base64, hex)");
+  offer_formats(sub, globals, {"raw", "base64", "hex", "json"});
   auto o = std::make_shared<SignOptions>();
   sub->add_option("key", o->key, "NAME (the active version) or NAME@VERSION")->required()->type_name("KEY");
   add_in(sub, o->data);
@@ -144,6 +146,7 @@ void add_verify_signature(CLI::App& app, Globals& globals, Action& action) {
 
 void add_mac(CLI::App& app, Globals& globals, Action& action) {
   auto* sub = app.add_subcommand("mac", "make or verify an HMAC in the token (--format hex, base64, raw)");
+  offer_formats(sub, globals, {"hex", "base64", "raw", "json"});
   auto o = std::make_shared<SignOptions>();
   sub->add_option("key", o->key, "NAME (the active version) or NAME@VERSION")->required()->type_name("KEY");
   add_in(sub, o->data);

@@ -70,11 +70,17 @@ int renew(Globals& globals, const std::optional<std::string>& checkpoint) {
   return op::recorded(options_of(globals), op::Need::mutation, command, checkpoint.value_or(""), [&](op::Context& context) {
     std::optional<std::uint64_t> after;
     if (checkpoint) after = op::checkpoint_size(context, *checkpoint);
+    Json json{{"signers", Json::array()}};
     if (globals.dry_run) {
-      note(globals, "dry run: new log and document signers would be made");
+      for (const std::string use : {"log", "document"}) {
+        const auto name = use + "@" + std::to_string(context.active_signer(use).version + 1);
+        json["signers"].push_back({{"name", name}, {"fingerprint", nullptr}});
+        if (!json_wanted(globals)) globals.out.line(name + "  would be made");
+      }
+      if (json_wanted(globals)) globals.out.json(json);
+      say_dry_run(globals);
       return 0;
     }
-    Json json{{"signers", Json::array()}};
     for (const auto& signer : op::rotate_signers(context, after)) {
       const auto fingerprint = crypto::PublicKey::from_spki(signer.spki).fingerprint();
       json["signers"].push_back({{"name", signer.use + "@" + std::to_string(signer.version)}, {"fingerprint", fingerprint}});

@@ -1,6 +1,7 @@
 #include "kmtool/keys/state.hpp"
 
 #include "common.hpp"
+#include "kmtool/core/count.hpp"
 
 namespace kmtool::cmd {
 
@@ -32,7 +33,7 @@ void print(Globals& globals, const op::Context& context, const keys::StateResult
   globals.out.line(result.version.label() + " is " + std::string(to_text(result.version.state)));
   if (result.replaced) globals.out.line(result.replaced->label() + " is " + std::string(to_text(result.replaced->state)));
   for (const auto& bundle : result.affected)
-    globals.out.line("affected: " + bundle.path + " (" + std::to_string(bundle.records) + " records)");
+    globals.out.line("affected: " + bundle.path + " (" + counted(bundle.records, "record") + ")");
 }
 
 int run(Globals& globals, const StateOptions& o) {

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "kmtool/apikey/usage.hpp"
+#include "kmtool/core/count.hpp"
 
 namespace kmtool::apikey {
 
@@ -34,7 +35,7 @@ class Look {
     for (const auto& record : records) one(record);
     const auto nobody = recent_.find(unknown_id);
     if (nobody != recent_.end() && nobody->second.denied_today >= many_unknown) {
-      found_.push_back({"unknown keys", unknown_id, "", "", fmt::format("{} requests in 24 hours without a key of ours: somebody is trying", nobody->second.denied_today), true});
+      found_.push_back({"unknown keys", unknown_id, "", "", counted(nobody->second.denied_today, "request") + " in 24 hours without a key of ours: somebody is trying", true});
     }
     return std::move(found_);
   }
@@ -52,13 +53,13 @@ class Look {
     const auto found = seen_.find(entry.id);
     const auto* seen = found == seen_.end() ? nullptr : &found->second;
     const UnixTime last = seen != nullptr && seen->last_allowed ? *seen->last_allowed : std::max(entry.created, entry.not_before.value_or(0));
-    if (last + unused_after <= now_) add(record, "unused", fmt::format("unused for {} days: revoke it", (now_ - last) / day));
+    if (last + unused_after <= now_) add(record, "unused", "unused for " + counted(static_cast<std::uint64_t>((now_ - last) / day), "day") + ": revoke it");
     if (entry.expires && !entry.until && *entry.expires <= now_ + expiring_within) add(record, "expiring", "expires at " + rfc3339(*entry.expires) + " and has no successor");
     if (seen == nullptr) return;
     if (seen->first + week <= now_) new_sources(record);
     const std::uint64_t mean = recent == recent_.end() ? 0 : recent->second.all_before / (7 * day);
     if (seen->peak >= std::max(small_burst, 10 * mean) && seen->peak_at > now_ - day && seen->first + week <= now_) {
-      add(record, "burst", fmt::format("{} requests in one second at {}", seen->peak, rfc3339(seen->peak_at)));
+      add(record, "burst", counted(seen->peak, "request") + " in one second at " + rfc3339(seen->peak_at));
     }
   }
 

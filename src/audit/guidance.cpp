@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "guidance_facts.hpp"
+#include "kmtool/core/count.hpp"
 #include "kmtool/core/text.hpp"
 
 namespace kmtool::audit {
@@ -88,7 +89,7 @@ void vault(const GuidanceFacts& facts, GuidanceLine& line) {
   line.evidence.emplace_back(facts.context.home.config.embedded ? "the vault is a software token whose files lie in the home" : "the home holds metadata only; every key is on the token");
   if (facts.context.home.config.embedded) line.verdict = Compliance::partly;
   const auto open = facts.count([](const policy::ObjectFacts& object) { return object.holds_secret() && object.is_private == false; });
-  line.evidence.push_back(fmt::format("{} keys can be used without a login", open));
+  line.evidence.push_back(counted(open, "key") + " can be used without a login");
   facts.add_findings(line, Severity::medium);
 }
 
@@ -133,7 +134,7 @@ void work(const GuidanceFacts& facts, GuidanceLine& line) {
   auto& journal = facts.context.journal();
   try {
     journal.check_entries();
-    line.evidence.push_back(fmt::format("the journal has {} entries, each as recorded, under a checkpoint that the token signed", journal.size()));
+    line.evidence.push_back(fmt::format("the journal has {}, each as recorded, under a checkpoint that the token signed", counted(journal.size(), "entry", "entries")));
   } catch (const Error& error) {
     line.evidence.push_back(error.message() + " (kmtool audit verify)");
     line.verdict = Compliance::not_met;
@@ -175,7 +176,7 @@ void monitored(const GuidanceFacts& facts, GuidanceLine& line) {
 
 void environment(const GuidanceFacts& facts, GuidanceLine& line) {
   if (none_issued(facts, line)) return;
-  line.evidence.push_back(fmt::format("{} keys are kept sealed and handed to programs by kmtool apikey exec alone", facts.stored_keys));
+  line.evidence.push_back(counted(facts.stored_keys, "key is", "keys are") + " kept sealed and handed to programs by kmtool apikey exec alone");
   line.evidence.emplace_back("whether any stands in code is for kmtool apikey scan to say, where the code is");
   line.verdict = Compliance::partly;
 }

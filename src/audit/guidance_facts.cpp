@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "kmtool/core/count.hpp"
 #include "kmtool/core/text.hpp"
 
 namespace kmtool::audit {
@@ -82,7 +83,7 @@ void GuidanceFacts::add_findings(GuidanceLine& line, policy::Severity least, std
     line.evidence.push_back(fmt::format("{} ({}): {}{}", finding.check, to_text(finding.severity), name, finding.evidence));
   }
   if (more > 0) line.evidence.push_back(fmt::format("and {} more (kmtool audit keys)", more));
-  if (waived > 0) line.evidence.push_back(fmt::format("{} findings are waived on record", waived));
+  if (waived > 0) line.evidence.push_back(counted(waived, "finding is", "findings are") + " waived on record");
 }
 
 }  // namespace kmtool::audit

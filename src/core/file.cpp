@@ -120,6 +120,7 @@ void require_writable_folder(const fs::path& folder, const fs::path& path) {
 }  // namespace
 
 fs::path check_output(const fs::path& path, bool overwrite) {
+  if (path == "-") throw Error::usage("standard output cannot take this: it appears under its name when it is whole", "name a file; one that is called - is ./-");
   if (path.empty() || !path.has_filename() || path.filename() == "." || path.filename() == "..") {
     throw Error::exists("\"" + printable(path.string()) + "\" is not the name of a file", "give the output a file name");
   }

@@ -80,6 +80,7 @@ Bytes Config::anchor_id() const {
 void init_finished(const Paths& paths) { unlink(paths.unfinished_init().c_str()); }
 
 Home open_home(const Paths& paths) {
+  finish_restore(paths);
   std::error_code ignored;
   if (!std::filesystem::exists(paths.config(), ignored)) {
     if (access(paths.root.c_str(), F_OK) == 0 && access(paths.root.c_str(), R_OK | X_OK) != 0) {

@@ -269,6 +269,8 @@ std::size_t remove_empty_objects(const Paths& paths) {
 }
 
 void remove_stale_temporaries(const Paths& paths) {
+  std::error_code ignored;
+  fs::remove_all(paths.restore_begun(), ignored);  // it was not decided, and its writer holds the lock that we hold
   const auto now = fs::file_time_type::clock::now();
   for (const auto& folder : {paths.root, paths.signers()}) {
     for (const auto& file : entries(folder)) {

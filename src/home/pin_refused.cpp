@@ -26,11 +26,12 @@ void require_untried(const Paths& paths, const PinSource& source) {
   if (identity.empty() || !std::filesystem::exists(note_of(paths), error)) return;
   if (read_trusted(note_of(paths)) != identity) return;
   throw Error::refused("pin-refused-before", "the token has refused the PIN in " + source.value + ", and the file has not changed since",
-                       "put the right PIN into it; a person at a terminal may try without --no-input");
+                       "put the right PIN into it, or type it: --pin-source prompt; where the token's PIN was changed to this one, touch the file");
 }
 
-void note_refused_pin(const Paths& paths, const PinSource& source) {
+void note_refused_pin(const Paths& paths, const PinSource& source) noexcept try {
   if (const auto identity = identity_of(source); !identity.empty()) write_private_file(note_of(paths), view(identity), true);
+} catch (const std::exception&) {  // a full disk must not hide that the PIN is wrong
 }
 
 void forget_refused_pin(const Paths& paths) {

@@ -93,16 +93,16 @@ std::vector<std::string> restore_home(const Options& options, const std::filesys
   require_sound(files, file, beside);
   if (options.dry_run) return names;
   make_private_dir(options.paths.root);
-  make_private_dir(options.paths.signers());
   const auto lock = FileLock::acquire(options.paths.mutate_lock(), options.lock_wait);
-  std::filesystem::remove(options.paths.config(), ignored);  // until it is written again there is no home: never half a one
-  for (const char* tail : {"-wal", "-shm"}) std::filesystem::remove(options.paths.journal().string() + tail, ignored);
-  for (const auto& entry : files) {
-    if (entry.name != "config.json") write_private_file(options.paths.root / entry.name, entry.data, true);
-  }
-  for (const auto& entry : files) {
-    if (entry.name == "config.json") write_private_file(options.paths.config(), entry.data, true);
-  }
+  const auto& paths = options.paths;
+  const auto begun = paths.restore_begun();
+  if (std::filesystem::exists(paths.restore_decided(), ignored)) home::apply_restore(paths);  // an interrupted one: first a whole home
+  std::filesystem::remove_all(begun, ignored);
+  make_private_dir(begun);
+  make_private_dir(begun / "signers");
+  for (const auto& entry : files) write_private_file(begun / entry.name, entry.data, true);
+  home::decide_restore(paths);
+  home::apply_restore(paths);
   return names;
 }
 

@@ -86,14 +86,16 @@ pkcs11::Token login(const Options& options, const home::Home& home) {
   }
   const auto& named = options.pin_source.empty() ? home.config.pin_source : options.pin_source;
   pkcs11::OpenOptions how;
-  how.careful = options.no_input;
   how.lock_file = home.paths.token_lock();
   how.lock_wait = options.lock_wait;
   SecretBytes pin;
   const bool by_pad = named == "protected";
   const auto source = by_pad || named.empty() ? home::PinSource{} : home::PinSource::parse(named);
+  const bool typed = by_pad || source.kind == home::PinSource::Kind::prompt;
+  how.careful = options.no_input;
+  how.unattended = !options.terminal && !typed;
   if (!by_pad) {
-    if (options.no_input) home::require_untried(home.paths, source);
+    home::require_untried(home.paths, source);
     pin = home::read_pin(source, options.no_input);
     how.pin = &pin;
   }

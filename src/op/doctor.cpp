@@ -2,8 +2,11 @@
 
 #include <set>
 
+#include "kmtool/core/count.hpp"
 #include "kmtool/core/encoding.hpp"
+#include "kmtool/core/file.hpp"
 #include "kmtool/core/text.hpp"
+#include "kmtool/crypto/digest.hpp"
 #include "kmtool/op/admin.hpp"
 #include "kmtool/op/invocations.hpp"
 #include "kmtool/op/objects.hpp"
@@ -15,19 +18,24 @@ namespace {
 
 using Verdict = Check::Verdict;
 
-Check check_intents(Context& context) {
+Check check_intents(const journal::Journal& journal) {
   std::set<std::string> open;
-  for (const auto& row : context.journal().items("intent")) open.insert(row.id.substr(0, row.id.find('/')));
+  for (const auto& row : journal.items("intent")) open.insert(row.id.substr(0, row.id.find('/')));
   if (open.empty()) return {Verdict::ok, "unfinished work", "none"};
   return {Verdict::bad, "unfinished work", fmt::format("{} open: kmtool doctor --repair finishes or undoes it", open.size())};
 }
 
 Check check_rollback(Context& context) {
-  switch (check_anchor(context)) {
-    case AnchorState::ok: return {Verdict::ok, "rollback anchor", "on the token, at the journal's head"};
-    case AnchorState::behind: return {Verdict::note, "rollback anchor", "behind the journal; the next command brings it up"};
-    case AnchorState::missing:
-    case AnchorState::unsupported: break;
+  try {
+    switch (check_anchor(context)) {
+      case AnchorState::ok: return {Verdict::ok, "rollback anchor", "on the token, at the journal's head"};
+      case AnchorState::behind: return {Verdict::note, "rollback anchor", "behind the journal; the next command brings it up"};
+      case AnchorState::missing:
+      case AnchorState::unsupported: break;
+    }
+  } catch (const Error& error) {
+    if (!context.options.skip_anchor || error.exit() != ExitCode::damaged) throw;
+    return {Verdict::note, "rollback anchor", error.message() + ": --accept-rollback moves it to this journal's head"};
   }
   return {Verdict::note, "rollback anchor", "not supported by this token: a restored old copy of the home would not be noticed"};
 }
@@ -53,25 +61,86 @@ Check check_signers(Context& context) {
   return {Verdict::ok, "signers", "on the token, and as signers/document.pem and signers/log.pem say"};
 }
 
+/// One look after the other: what fails is said, and does not hide the rest.
+class Looks {
+ public:
+  template <class F>
+  void look(const std::string& what, F&& at) {
+    try {
+      at();
+    } catch (const Error& error) {
+      found_.checks.push_back({Verdict::bad, what, error.message()});
+      if (!found_.failure) found_.failure = error;
+    }
+  }
+  void add(Check check) { found_.checks.push_back(std::move(check)); }
+  std::vector<Check>& checks() { return found_.checks; }
+  [[nodiscard]] bool failed() const { return found_.failure.has_value(); }
+  Examination take() { return std::move(found_); }
+
+ private:
+  Examination found_;
+};
+
+Check policy_check(bool accepted) {
+  return accepted ? Check{Verdict::ok, "policy", "accepted"} : Check{Verdict::bad, "policy", "changed since it was accepted: kmtool policy accept"};
+}
+
 }  // namespace
 
-std::vector<Check> examine(Context& context) {
-  std::vector<Check> checks;
-  checks.push_back({Verdict::ok, "home", context.home.paths.root.string() + ": owner and permissions are safe"});
-  checks.push_back(policy_accepted(context) ? Check{Verdict::ok, "policy", "accepted"}
-                                            : Check{Verdict::bad, "policy", "changed since it was accepted: kmtool policy accept"});
+Examination examine(Context& context) {
+  Looks looks;
+  looks.add({Verdict::ok, "home", context.home.paths.root.string() + ": owner and permissions are safe"});
+  looks.look("policy", [&] { looks.add(policy_check(policy_accepted(context))); });
   const auto& info = context.token().info();
-  checks.push_back({Verdict::ok, "token", fmt::format("{} (serial {}), {}", info.label, info.serial,
-                                                      info.hardware ? "hardware" : "software: not an HSM")});
-  const auto& head = context.state().head;
-  context.journal().check_entries();
-  checks.push_back({Verdict::ok, "journal", fmt::format("{} entries, each as recorded; newest checkpoint signed by the token's log signer",
-                                                        head ? context.journal().size() : 0)});
-  checks.push_back(check_signers(context));
-  checks.push_back(check_rollback(context));
-  checks.push_back(check_intents(context));
-  check_objects(context, checks);
-  return checks;
+  looks.add({Verdict::ok, "token", fmt::format("{} (serial {}), {}", info.label, info.serial, info.hardware ? "hardware" : "software: not an HSM")});
+  looks.look("journal", [&] {
+    context.journal().check_entries();
+    looks.add({Verdict::ok, "journal", fmt::format("{}, each as recorded; newest checkpoint signed by the token's log signer",
+                                                   counted(context.state().head ? context.journal().size() : 0, "entry", "entries"))});
+  });
+  looks.look("signers", [&] { looks.add(check_signers(context)); });
+  looks.look("rollback anchor", [&] { looks.add(check_rollback(context)); });
+  looks.look("unfinished work", [&] { looks.add(check_intents(context.journal())); });
+  looks.look("keys", [&] { check_objects(context, looks.checks()); });
+  return looks.take();
+}
+
+Examination examine_files(const Options& options, const Error& why) {
+  const auto& paths = options.paths;
+  Looks looks;
+  std::optional<home::Config> config;
+  std::optional<std::string> policy;
+  looks.look("home", [&] {
+    check_trusted(paths.root);
+    config = home::Config::parse(read_trusted(paths.config(), {.private_file = true}), paths.config().string());
+    looks.add({Verdict::ok, "home", paths.root.string() + ": owner and permissions are safe"});
+  });
+  looks.look("policy", [&] {
+    std::error_code ignored;
+    const auto text = std::filesystem::exists(paths.policy(), ignored) ? read_trusted(paths.policy()) : "";
+    if (!text.empty()) home::parse_policy(text, paths.policy().string());
+    policy = hex(crypto::sha256(view(text)));
+  });
+  looks.look("journal", [&] {
+    if (!config) return;
+    auto journal = journal::Journal::open(paths.journal(), journal::Journal::Mode::read);
+    journal.begin_reading();
+    const auto log = paths.signers() / "log.pem";
+    trust_journal(journal, config->origin(), crypto::PublicKey::from_pem(read_trusted(log), log.string()));
+    journal.check_entries();
+    looks.add({Verdict::ok, "journal", counted(journal.size(), "entry", "entries") + ", each as recorded; newest checkpoint signed as signers/log.pem says"});
+    if (policy) {
+      const auto accepted = journal.proven("policy", "accepted");
+      looks.add(policy_check(accepted && accepted->json().value("digest", "") == *policy));
+    }
+    looks.add(check_intents(journal));
+  });
+  const bool files = !looks.failed();
+  looks.add({files ? Verdict::bad : Verdict::note, "token", files ? why.message() : "not asked"});
+  auto found = looks.take();
+  found.failure = why;
+  return found;
 }
 
 std::vector<std::string> repairs_of(Context& context) { return context.state().repaired; }

@@ -1,3 +1,5 @@
+#include <set>
+
 #include "kmtool/core/encoding.hpp"
 #include "kmtool/core/file.hpp"
 #include "kmtool/core/text.hpp"
@@ -21,25 +23,86 @@ bool unfinished(const home::Paths& paths) {
   }
 }
 
+/// What of a home lies in its folder, a killed init's rest among it.
+std::vector<std::filesystem::path> parts_of_home(const home::Paths& paths) {
+  return {paths.journal(), paths.root / "journal.db-wal", paths.signers(), paths.token_dir(), paths.token_pin(), paths.token_copy()};
+}
+
+/// Everything that can be seen to be wrong while nothing has been written.
 void require_no_home(const home::Paths& paths) {
   std::error_code ignored;
+  if (std::filesystem::exists(std::filesystem::symlink_status(paths.root, ignored))) {
+    if (!std::filesystem::is_directory(paths.root, ignored)) throw Error::exists(paths.root.string() + " exists and is not a folder");
+    check_trusted(paths.root);  // a home that every later command would refuse is not made
+  }
   if (std::filesystem::exists(paths.config(), ignored)) {
     throw Error::exists("there is already a home at " + paths.root.string(), "use it, or name another folder with --home");
   }
-  const auto& root = paths.root;
-  const std::vector<std::filesystem::path> parts{paths.journal(), root / "journal.db-wal", paths.signers(), paths.token_dir(), paths.token_pin(), paths.token_copy()};
-  if (!unfinished(paths)) {
-    for (const auto& part : parts) {
-      if (!std::filesystem::exists(std::filesystem::symlink_status(part, ignored))) continue;
-      throw Error::exists(root.string() + " has no config.json but holds " + part.filename().string() + " of a home: nothing was touched",
-                          "take config.json alone out of the home's backup (sqlite3 -A -x -f BACKUP config.json), or name another folder with --home");
-    }
+  if (std::filesystem::exists(paths.restore_decided(), ignored)) {
+    throw Error::exists("a restore into " + paths.root.string() + " was interrupted", "the next command, such as kmtool list, finishes it");
   }
-  make_private_dir(root);
-  write_private_file(paths.unfinished_init(), {}, true);
-  for (const auto& part : parts) std::filesystem::remove_all(part, ignored);
-  std::filesystem::remove(root / "journal.db-shm", ignored);
+  if (unfinished(paths)) return;
+  for (const auto& part : parts_of_home(paths)) {
+    if (!std::filesystem::exists(std::filesystem::symlink_status(part, ignored))) continue;
+    throw Error::exists(paths.root.string() + " has no config.json but holds " + part.filename().string() + " of a home: nothing was touched",
+                        "take config.json alone out of the home's backup (sqlite3 -A -x -f BACKUP config.json), or name another folder with --home");
+  }
 }
+
+void require_module(const pkcs11::ModuleSpec& module) {
+  std::error_code ignored;
+  if (!std::filesystem::exists(module.path, ignored)) {
+    throw Error::unavailable("the PKCS#11 module " + module.path + " does not exist", "check the path given to --module");
+  }
+  check_trusted(std::filesystem::canonical(module.path), {.follow_symlink = true});
+}
+
+/// What init has written, taken away again unless it comes to its end: an init that fails changes nothing. The mark is for those that are
+/// killed.
+class Making {
+ public:
+  explicit Making(const home::Paths& paths) : paths_(paths) {
+    std::error_code ignored;
+    for (auto folder = paths.root; !std::filesystem::exists(folder, ignored); folder = folder.parent_path()) made_.push_back(folder);
+    if (made_.empty()) before_ = names();
+    try {
+      make_private_dir(paths.root);
+      write_private_file(paths.unfinished_init(), {}, true);
+    } catch (...) {
+      take_away();
+      throw;
+    }
+    for (const auto& part : parts_of_home(paths)) std::filesystem::remove_all(part, ignored);
+    std::filesystem::remove(paths.root / "journal.db-shm", ignored);
+  }
+  Making(const Making&) = delete;
+  Making& operator=(const Making&) = delete;
+  ~Making() {
+    if (!done_) take_away();
+  }
+  void done() { done_ = true; }
+
+ private:
+  [[nodiscard]] std::set<std::string> names() const {
+    std::set<std::string> found;
+    std::error_code failed;
+    for (std::filesystem::directory_iterator it(paths_.root, failed), end; !failed && it != end; it.increment(failed)) found.insert(it->path().filename().string());
+    return found;
+  }
+  void take_away() noexcept try {
+    std::error_code ignored;
+    for (const auto& name : names()) {
+      if (!before_.contains(name)) std::filesystem::remove_all(paths_.root / name, ignored);
+    }
+    for (const auto& folder : made_) std::filesystem::remove(folder, ignored);  // deepest first; one that is not empty stays
+  } catch (const std::exception&) {  // the failure itself is what the user must see
+  }
+
+  const home::Paths& paths_;
+  std::vector<std::filesystem::path> made_;
+  std::set<std::string> before_;
+  bool done_ = false;
+};
 
 void require_unshared(pkcs11::Token& token, bool join) {
   if (join) return;
@@ -52,11 +115,7 @@ void require_unshared(pkcs11::Token& token, bool join) {
 
 pkcs11::Token open_token(const Options& options, const home::Config& config) {
   if (config.embedded) home::prepare_embedded(options.paths);
-  std::error_code ignored;
-  if (!std::filesystem::exists(config.module.path, ignored)) {
-    throw Error::unavailable("the PKCS#11 module " + config.module.path + " does not exist", "check the path given to --module");
-  }
-  check_trusted(std::filesystem::canonical(config.module.path), {.follow_symlink = true});
+  require_module(config.module);
   pkcs11::OpenOptions how;
   how.careful = options.no_input;
   how.lock_file = options.paths.token_lock();
@@ -104,8 +163,18 @@ void write_policy(const home::Paths& paths, home::Home& home) {
 
 }  // namespace
 
-InitResult init(const Options& options, const InitRequest& request) {
+void check_init(const Options& options, const InitRequest& request) {
   require_no_home(options.paths);
+  if (request.embedded) {
+    home::softhsm_module();
+  } else {
+    require_module(request.module);
+  }
+}
+
+namespace {
+
+InitResult make_home(const Options& options, const InitRequest& request) {
   home::Home home;
   home.paths = options.paths;
   home.config = make_config(options, request);
@@ -123,6 +192,7 @@ InitResult init(const Options& options, const InitRequest& request) {
   auto context = Context::assemble(options, std::move(home));
   auto& state = context.state();
   state.token.emplace(std::move(token));
+  state.anchor_checked = true;  // there is none yet
   state.journal.emplace(journal::Journal::create(options.paths.journal()));
   std::vector<SignerRecord> signers;
   try {
@@ -151,6 +221,16 @@ InitResult init(const Options& options, const InitRequest& request) {
   }
   if (request.embedded) home::keep_token_copy(options.paths);
   return {context.home.config.home_id, context.token().info(), signers, !state.anchors.empty()};
+}
+
+}  // namespace
+
+InitResult init(const Options& options, const InitRequest& request) {
+  check_init(options, request);
+  Making making(options.paths);
+  auto result = make_home(options, request);
+  making.done();
+  return result;
 }
 
 }  // namespace kmtool::op

@@ -1,3 +1,4 @@
+#include "kmtool/core/count.hpp"
 #include "kmtool/op/objects.hpp"
 
 #include <fmt/format.h>
@@ -34,8 +35,8 @@ std::string wrong_with(Context& context, const VersionRecord& version, const std
   }
   const auto wanted = version.state == State::destroyed ? 0 : parts_of(version.role).size();
   if (keys == wanted) return version.state == State::destroyed ? std::string() : wrong;
-  if (version.state == State::destroyed) return fmt::format("was destroyed, but {} objects of it are on the token", keys);
-  return fmt::format("{} objects on the token instead of {}", keys, wanted);
+  if (version.state == State::destroyed) return "was destroyed, but " + counted(keys, "object") + " of it " + (keys == 1 ? "is" : "are") + " on the token";
+  return fmt::format("{} on the token instead of {}", counted(keys, "object"), wanted);
 }
 
 const char* class_word(pkcs11::ObjectClass object_class) {

@@ -123,6 +123,8 @@ void resolve_intent(Context& context, const std::string& id, const Plan& plan, s
     draft.result = "done";
     draft.changes = settle_files(context, plan, done);
   } else if (files_landed(plan) && keys_complete(context, plan, spkis)) {
+    // Of this very run, the token may still have in memory what never reached the disk.
+    if (context.home.config.embedded && !plan.keys.empty()) home::sync_token_files(context.home.paths, std::filesystem::file_time_type::min());
     draft.result = "done";
     draft.changes = plan.finish;
     for (auto& change : draft.changes) {
@@ -193,6 +195,7 @@ std::vector<std::string> recover(Context& context) {
     throw Error::tampered("the database holds intents that the signed journal does not know", "they were planted; nothing was done because of them");
   }
   const bool behind = check_anchor(context) == AnchorState::behind;
+  context.state().anchor_checked = true;
   if (open.empty() && !behind) return done;
   prove_log_signer(context);
   if (behind) {

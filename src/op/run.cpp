@@ -25,6 +25,10 @@ std::uint64_t append(Context& context, journal::Draft draft) {
   draft.config_digest = context.home.config_digest;
   draft.authenticated = state.signer_handles.contains("log");
   if (!draft.authenticated) return state.journal->append(draft, state.actor, context.now(), nullptr);
+  if (!state.anchor_checked && !context.options.skip_anchor) {
+    check_anchor(context);  // also a refusal that a mere look ends with: in a home that was put back it would move the anchor there
+    state.anchor_checked = true;
+  }
   const auto signer = log_signer(context);
   const auto first = state.journal->append(draft, state.actor, context.now(), &signer);
   if (state.head) {

@@ -21,6 +21,7 @@ struct Context::State {
   std::vector<pkcs11::Object> anchors;
   std::map<std::string, crypto::PublicKey> keys;  ///< public halves of the signers by use
   journal::Actor actor;
+  bool anchor_checked = false;  ///< the rollback anchor lies on this journal: only then may an entry move it
   bool unsettled = false;  ///< an intent of this process could not be closed: recover() comes before the next one
   bool turn_given = false;  ///< the mutation lock was given back for a while: take_turn() comes before the next entry
   std::unique_ptr<Runner> sink_runner;  ///< starts the command of policy's checkpoint_sink

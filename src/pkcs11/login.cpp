@@ -89,16 +89,16 @@ void hold_pin_to_token(CK_FUNCTION_LIST* functions, CK_SLOT_ID slot, const Secre
   }
 }
 
-void hold_tries(const TokenInfo& info, bool careful) {
+void hold_tries(const TokenInfo& info, const OpenOptions& options) {
   if (info.pin_locked) {
     throw Error::refused("CKR_PIN_LOCKED", "the PIN of token " + printable(info.label) + " is locked",
                          "the security officer can set a new PIN");
   }
-  if (careful && (info.pin_final_try || info.pin_count_low)) {
+  if ((options.careful && info.pin_count_low) || ((options.careful || options.unattended) && info.pin_final_try)) {
     throw Error::refused(info.pin_final_try ? "pin-final-try" : "pin-count-low",
                          fmt::format("token {} has seen wrong PINs: {}; not trying without a person", printable(info.label),
                                      info.pin_final_try ? "only one try is left before it locks" : "few tries are left"),
-                         "log in once at a terminal, or leave --no-input out");
+                         "log in once at a terminal, without --no-input: the right PIN clears the count");
   }
 }
 
@@ -127,7 +127,7 @@ void Module::login(const Found& token, const OpenOptions& options) {
     throw Error::refused("pin", "token " + printable(token.info.label) + " wants a PIN and none was given",
                          "give --pin-source or KMTOOL_PIN_SOURCE, or type it at a terminal");
   }
-  hold_tries(token.info, options.careful);
+  hold_tries(token.info, options);
   if (!by_path) hold_pin_to_token(functions_, token.slot, *options.pin);
   {
     // libp11 hangs where C_OpenSession fails, and takes any PIN where somebody is logged in already.

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "kmtool/core/count.hpp"
 #include "kmtool/core/text.hpp"
 #include "kmtool/policy/objects.hpp"
 #include "policy/tools.hpp"
@@ -141,7 +142,7 @@ void audit_certificate(const ObjectFacts& object, UnixTime now, Found& found) {
   if (now >= certificate.not_after) {
     found.push_back(finding_of("certificate-expired", object, fmt::format("{} expired on {}", who, until)));
   } else if (certificate.not_after - now < 90 * day) {
-    found.push_back(finding_of("certificate-expiring", object, fmt::format("{} expires on {}, in {} days", who, until, (certificate.not_after - now) / day), certificate.not_after - now < 30 * day ? Severity::medium : Severity::low));
+    found.push_back(finding_of("certificate-expiring", object, fmt::format("{} expires on {}, in {}", who, until, counted(static_cast<std::uint64_t>((certificate.not_after - now) / day), "day")), certificate.not_after - now < 30 * day ? Severity::medium : Severity::low));
   }
   if (now < certificate.not_before) found.push_back(finding_of("certificate-future", object, fmt::format("{} is valid from {}", who, rfc3339(certificate.not_before).substr(0, 10))));
   if (certificate.weak_signature && !certificate.self_signed) found.push_back(finding_of("certificate-signature", object, fmt::format("{} is signed with {}", who, printable(certificate.signature))));

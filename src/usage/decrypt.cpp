@@ -207,8 +207,7 @@ CryptResult decrypt(op::Context& context, const DecryptRequest& request, InStrea
   std::vector<pkcs11::Handle> handles;
   for (const auto& key : keys) handles.push_back(object_for(context, key).handle);
   result.version = keys.front();
-  if (context.options.dry_run) return result;
-  {
+  if (!context.options.dry_run) {  // which opens everything too, and keeps nothing
     Json details{{"file", hex(result.header.file)}, {"encrypted_as", label_of(result.header.key, result.header.version)}};
     if (in.size()) details["in"] = in.name();
     if (out != nullptr && out->is_file()) details["out"] = out->path();

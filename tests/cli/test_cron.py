@@ -37,6 +37,15 @@ class Cron(harness.Rotation):
             env = harness.spy_env(tries) | {"KMTOOL_PIN_SOURCE": f"file:{wrong}"}
             self.refused(77, "rotate", "--due", "--no-input", env=env)
         self.assertEqual(harness.spy_calls(tries).get("C_Login"), 1)
+        # Nor without --no-input: nobody is there either way. A file that was changed or touched is another matter.
+        env = harness.spy_env(tries) | {"KMTOOL_PIN_SOURCE": f"file:{wrong}"}
+        for _ in range(2):
+            self.refused(77, "rotate", "--due", env=env, says="touch the file")
+        self.assertEqual(harness.spy_calls(tries).get("C_Login"), 1)
+        wrong.touch()
+        self.refused(77, "rotate", "--due", env=env, says="CKR_PIN_INCORRECT")
+        self.refused(77, "rotate", "--due", env=env, says="has not changed since")
+        self.assertEqual(harness.spy_calls(tries).get("C_Login"), 2)
         # A person may; then everything is as before.
         self.ok("rotate", "--due")
         self.ok("rotate", "--due", "--no-input")

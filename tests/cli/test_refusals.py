@@ -71,6 +71,7 @@ class Refusals(harness.Case):
         self.assertNotIn("not-the-pin", result.err)
         later = self.entries(self.home)[entries:]
         self.assertEqual([(e["authenticated"], e["phase"]) for e in later], [(False, "refusal")])
+        wrong.touch()  # else it would not be tried again
         error = self.kmtool("gen", "x", "--role", "data", "--pin-source", f"file:{wrong}", "--json").error()
         self.assertEqual(error["code"], "CKR_PIN_INCORRECT")
         self.ok("gen", "after-wrong-pin", "--role", "data")

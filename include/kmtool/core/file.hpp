@@ -84,7 +84,7 @@ class AtomicFile {
 };
 
 /// Where an output will go, checked before anything is done: absolute path, folder exists and is writable, target does not
-/// exist (73) unless `overwrite`; a folder or device under that name is refused.
+/// exist (73) unless `overwrite`; a folder or device under that name is refused. `-` is no file (64).
 fs::path check_output(const fs::path& path, bool overwrite);
 
 /// Writes a small private file atomically in one go.

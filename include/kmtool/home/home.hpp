@@ -27,6 +27,9 @@ struct Paths {
   [[nodiscard]] std::filesystem::path token_pin() const { return root / "token.pin"; }
   /// Lies here while `init` is at work: what it finds may be half of a home.
   [[nodiscard]] std::filesystem::path unfinished_init() const { return root / "init.unfinished"; }
+  /// A restore that is being written; and one that is whole and decided, whose files any command then puts into their places.
+  [[nodiscard]] std::filesystem::path restore_begun() const { return root / "restore.new"; }
+  [[nodiscard]] std::filesystem::path restore_decided() const { return root / "restore.ready"; }
   [[nodiscard]] std::filesystem::path token_copy() const { return root / "token.object.copy"; }
 };
 
@@ -66,6 +69,16 @@ struct Home {
 /// Throws missing (66) where there is no home, config (78) for what is not safe or not well-formed.
 Home open_home(const Paths& paths);
 
+// -- restoring: the old home or the new one, at every moment -----------------------------------------------------------
+
+/// What lies in restore_begun() is whole: from now on it is the home, and whatever command comes first puts it into place. To be called
+/// under the mutation lock, as apply_restore() is.
+void decide_restore(const Paths& paths);
+/// Moves the files of a decided restore to their places; may be repeated after a crash.
+void apply_restore(const Paths& paths);
+/// open_home() does this first: a restore that was interrupted after its decision is finished.
+void finish_restore(const Paths& paths);
+
 // -- PIN sources ------------------------------------------------------------------------------------------------------
 
 /// `file:PATH|fd:N|env:NAME|exec:COMMAND|prompt`
@@ -79,11 +92,11 @@ struct PinSource {
 /// (0600 or 0400). prompt needs a terminal and is refused with --no-input (77). Throws refused (77) for an empty PIN.
 SecretBytes read_pin(const PinSource& source, bool no_input);
 
-/// A PIN file that the token refused is not tried again without a person until it has changed: a cron job must not lock the token. What is
-/// kept is the file's identity (device, inode, size, times), in HOME/pin.refused; nothing of the PIN.
+/// A PIN file that the token refused is not tried again until it has changed (touching it counts): a cron job must not lock the token. What
+/// is kept is the file's identity (device, inode, size, times), in HOME/pin.refused; nothing of the PIN.
 /// Throws refused (77) when this file, unchanged, was refused before.
 void require_untried(const Paths& paths, const PinSource& source);
-void note_refused_pin(const Paths& paths, const PinSource& source);
+void note_refused_pin(const Paths& paths, const PinSource& source) noexcept;
 void forget_refused_pin(const Paths& paths);
 
 // -- the embedded SoftHSM token -----------------------------------------------------------------------------------------
@@ -104,7 +117,8 @@ bool token_object_lost(const Paths& paths, bool mend);
 std::size_t remove_empty_objects(const Paths& paths);
 /// The home is whole: from now on a lost config.json is damage, and not an `init` that did not come to its end.
 void init_finished(const Paths& paths);
-/// Removes temporary files in the home that are older than a minute: writing one takes a moment, so its writer is gone.
+/// Removes temporary files in the home that are older than a minute: writing one takes a moment, so its writer is gone. Also a restore that
+/// came to no decision. To be called under the mutation lock.
 void remove_stale_temporaries(const Paths& paths);
 /// fsyncs the token's files changed since `since` and their folder; throws io (74) naming an empty object file.
 void sync_token_files(const Paths& paths, std::filesystem::file_time_type since);

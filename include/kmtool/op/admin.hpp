@@ -23,16 +23,27 @@ struct InitResult {
 };
 /// Makes the home, its two signers and anchor on the token, and the first journal entry. config.json is written last: without
 /// it there is no home, and init may be run again. Throws exists (73) when there is one, refused (77) on a token that already
-/// serves another home without --join.
+/// serves another home without --join. One that fails takes away what it has written: the folder is as it was.
 InitResult init(const Options& options, const InitRequest& request);
+
+/// What can be seen to be wrong before anything is written: a home that is there, a folder or module that others can write, no module.
+void check_init(const Options& options, const InitRequest& request);
 
 /// One line of doctor's report.
 struct Check {
   enum class Verdict { ok, note, bad } verdict = Verdict::ok;
   std::string what, detail;
 };
-/// Looks at home, journal, token, anchor, open intents, and holds the catalog against the token's objects.
-std::vector<Check> examine(Context& context);
+/// All that could be looked at; `failure` says why not everything could, or what else must end the command.
+struct Examination {
+  std::vector<Check> checks;
+  std::optional<Error> failure;
+};
+/// Looks at home, journal, token, anchor, open intents, and holds the catalog against the token's objects. In a context with skip_anchor an
+/// anchor that stands elsewhere is what is about to be mended.
+Examination examine(Context& context);
+/// Where no context could be opened, for `why`: what can be seen of home, policy and journal all the same.
+Examination examine_files(const Options& options, const Error& why);
 /// What opening the context for a mutation finished or undid.
 std::vector<std::string> repairs_of(Context& context);
 /// Records a genuine restore: the anchor is made anew at this journal's head. The context must have skip_anchor.

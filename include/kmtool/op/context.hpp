@@ -22,6 +22,7 @@ struct Options {
   home::Paths paths;
   std::string pin_source;  ///< empty: the home's own
   bool no_input = false;
+  bool terminal = false;  ///< a person watches: standard input or standard error is a terminal
   bool dry_run = false;
   bool overwrite = false;  ///< --force
   std::vector<policy::Waiver> waivers;

@@ -52,6 +52,7 @@ struct OpenOptions {
   const SecretBytes* pin = nullptr;         ///< nullptr: no login, or the token's protected authentication path
   bool login = true;                        ///< false: public session only (token info)
   bool careful = false;                     ///< --no-input: no login at CKF_USER_PIN_COUNT_LOW or FINAL_TRY (refused, 77)
+  bool unattended = false;                  ///< no person at a terminal: no login at CKF_USER_PIN_FINAL_TRY
   std::filesystem::path lock_file;          ///< held exclusively from C_Initialize through C_Login; empty: none
   std::chrono::milliseconds lock_wait{60000};
 };

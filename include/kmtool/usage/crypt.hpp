@@ -26,7 +26,7 @@ struct DecryptRequest {
 };
 /// Decrypts in flat memory. A file appears once the last chunk has been verified. Standard output too sees nothing before that: what is
 /// longer than 1 MiB is gone through twice, and an input that cannot be read twice is kept, encrypted as it is, in a file
-/// without a name meanwhile. Throws damaged (65) for anything that is not exactly what was written.
+/// without a name meanwhile. In a dry run (`out` is nullptr) everything is verified and nothing comes out. Throws damaged (65) for anything that is not exactly what was written.
 CryptResult decrypt(op::Context& context, const DecryptRequest& request, InStream& in, OutStream* out);
 
 }  // namespace kmtool::usage
