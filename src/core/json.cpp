@@ -104,21 +104,42 @@ std::string dump_json(const Json& value) {
   }
 }
 
+namespace {
+
+/// An ordered object is a vector of its fields.
+const Json::object_t::Container& fields_of(const Json& object) { return object.get_ref<const Json::object_t&>(); }
+
+}  // namespace
+
 JsonReader::JsonReader(const Json& object, JsonFail fail, std::string path)
     : object_(&object), fail_(std::move(fail)), path_(std::move(path)) {
   if (!object.is_object()) this->fail("expected an object");
+  seen_.resize(object.size());
 }
 
 void JsonReader::fail(const std::string& what) const { refuse(fail_, path_.empty() ? what : path_ + ": " + what); }
 
 bool JsonReader::has(const std::string& name) const { return object_->contains(name); }
 
+std::size_t JsonReader::place_of_field(const std::string& name) {
+  const auto& fields = fields_of(*object_);
+  std::size_t place = next_;
+  if (place >= fields.size() || fields[place].first != name) {
+    const auto found = std::find_if(fields.begin(), fields.end(), [&](const auto& field) { return field.first == name; });
+    if (found == fields.end()) return seen_.size();
+    place = static_cast<std::size_t>(found - fields.begin());
+  }
+  seen_[place] = true;
+  next_ = place + 1;
+  return place;
+}
+
 const Json& JsonReader::need(const std::string& name, const char* expected, bool ok(const Json&)) {
-  const auto found = object_->find(name);
-  if (found == object_->end()) fail("missing field " + quoted(name));
-  seen_.insert(name);
-  if (!ok(*found)) fail("field " + quoted(name) + ": expected " + expected);
-  return *found;
+  const std::size_t place = place_of_field(name);
+  if (place == seen_.size()) fail("missing field " + quoted(name));
+  const Json& value = fields_of(*object_)[place].second;
+  if (!ok(value)) fail("field " + quoted(name) + ": expected " + expected);
+  return value;
 }
 
 std::string JsonReader::text(const std::string& name) {
@@ -189,15 +210,17 @@ const Json& JsonReader::any(const std::string& name) {
 }
 
 const Json* JsonReader::optional_any(const std::string& name) {
-  const auto found = object_->find(name);
-  if (found == object_->end()) return nullptr;
-  seen_.insert(name);
-  return found->is_null() ? nullptr : &*found;
+  const std::size_t place = place_of_field(name);
+  if (place == seen_.size()) return nullptr;
+  const Json& value = fields_of(*object_)[place].second;
+  if (value.is_null()) return nullptr;
+  next_ = place;  // who asks whether it is there reads it next
+  return &value;
 }
 
 void JsonReader::finish() {
-  for (const auto& [name, value] : object_->items()) {
-    if (!seen_.contains(name)) fail("unknown field " + quoted(name));
+  for (std::size_t place = 0; place < seen_.size(); ++place) {
+    if (!seen_[place]) fail("unknown field " + quoted(fields_of(*object_)[place].first));
   }
 }
 

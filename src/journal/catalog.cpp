@@ -90,7 +90,22 @@ std::vector<std::uint8_t> digest_text(const std::string& rows) {
 
 }  // namespace
 
-Catalog::Digest Catalog::digest_of(const std::vector<Item>& rows) {
+std::string_view Catalog::Arena::keep(ByteView text) {
+  if (text.size() > block_size / 4) {  // one of its own, behind the current one
+    auto own = std::make_unique<char[]>(text.size());
+    std::ranges::copy(text, own.get());
+    const std::string_view kept(own.get(), text.size());
+    blocks_.insert(blocks_.empty() ? blocks_.end() : blocks_.end() - 1, std::move(own));
+    return kept;
+  }
+  if (block_size - used_ < text.size()) blocks_.push_back(std::make_unique<char[]>(block_size)), used_ = 0;
+  char* place = blocks_.empty() ? nullptr : blocks_.back().get() + used_;
+  std::ranges::copy(text, place);
+  used_ += text.size();
+  return {place, text.size()};
+}
+
+Catalog::Digest Catalog::digest_of(const std::vector<Row>& rows) {
   std::string text;
   for (const auto& row : rows) add_row(text, view(row.kind), view(row.id), view(row.value), row.seq);
   return digest_text(text);
@@ -102,31 +117,30 @@ void Catalog::read_every_row() {
   while (query.step()) {
     const auto bucket = query.integer(0);
     if (bucket < 0 || bucket >= buckets) throw not_as_recorded("a row lies in no bucket");
-    proven_[static_cast<std::size_t>(bucket)].push_back({query.text(1), query.text(2), query.text(3), static_cast<std::uint64_t>(query.integer(4))});
+    proven_[static_cast<std::size_t>(bucket)].push_back(
+        {arena_.keep(query.blob(1)), arena_.keep(query.blob(2)), arena_.keep(query.blob(3)), static_cast<std::uint64_t>(query.integer(4))});
   }
   for (std::size_t i = 0; i < proven_.size(); ++i) {
     if (digest_of(proven_[i]) != trusted_digests_[i]) throw not_as_recorded("a row of bucket " + std::to_string(i) + " was altered, added or removed");
   }
 }
 
-namespace {
-
-/// The same change on rows in memory, which are sorted by kind and id.
-void put_into(std::vector<Item>& rows, const Change& change, std::uint64_t seq) {
-  const auto place = std::lower_bound(rows.begin(), rows.end(), change, [](const Item& row, const Change& wanted) {
-    return std::tie(row.kind, row.id) < std::tie(wanted.kind, wanted.id);
+void Catalog::put_into(std::vector<Row>& rows, const Change& change, std::uint64_t seq) {
+  const auto place = std::lower_bound(rows.begin(), rows.end(), change, [](const Row& row, const Change& wanted) {
+    return std::tuple<std::string_view, std::string_view>(row.kind, row.id) < std::tuple<std::string_view, std::string_view>(wanted.kind, wanted.id);
   });
   const bool there = place != rows.end() && place->kind == change.kind && place->id == change.id;
   if (!change.value) {
     if (there) rows.erase(place);
-  } else if (there) {
-    *place = {change.kind, change.id, dump_json(*change.value), seq};
+    return;
+  }
+  const Row row{arena_.keep(view(change.kind)), arena_.keep(view(change.id)), arena_.keep(view(dump_json(*change.value))), seq};
+  if (there) {
+    *place = row;
   } else {
-    rows.insert(place, {change.kind, change.id, dump_json(*change.value), seq});
+    rows.insert(place, row);
   }
 }
-
-}  // namespace
 
 std::string Catalog::apply(const std::vector<Change>& changes, std::uint64_t seq) {
   // What gets a new digest here is signed next: it must be the proven rows with these changes, and nothing that the database added.
@@ -164,6 +178,7 @@ std::string Catalog::apply(const std::vector<Change>& changes, std::uint64_t seq
 
 void Catalog::distrust() {
   proven_.clear();
+  arena_.clear();
   trusted_digests_.clear();
   trusted_root_.clear();
 }
@@ -176,28 +191,27 @@ void Catalog::trust(const std::string& root) {
   trusted_root_ = root;
 }
 
-std::vector<Item>& Catalog::proven_bucket(int bucket) {
+std::vector<Catalog::Row>& Catalog::proven_bucket(int bucket) {
   if (trusted_root_.empty()) throw Error::internal("the catalog was read before the journal's head was checked");
   return proven_.at(static_cast<std::size_t>(bucket));
 }
 
 std::optional<Item> Catalog::proven(const std::string& kind, const std::string& id) {
   for (const auto& row : proven_bucket(bucket_of(kind, id))) {
-    if (row.kind == kind && row.id == id) return row;
+    if (row.kind == kind && row.id == id) return row.item();
   }
   return std::nullopt;
 }
 
-std::vector<Item> Catalog::proven_all(const std::string& kind) {
-  std::map<std::string, Item> sorted;
+void Catalog::each_proven(const std::string& kind, const std::function<void(const Item&)>& visit) {
+  std::vector<const Row*> rows;
   for (int bucket = 0; bucket < buckets; ++bucket) {
     for (const auto& row : proven_bucket(bucket)) {
-      if (row.kind == kind) sorted[row.id] = row;
+      if (row.kind == kind) rows.push_back(&row);
     }
   }
-  std::vector<Item> result;
-  for (auto& [id, row] : sorted) result.push_back(std::move(row));
-  return result;
+  std::ranges::sort(rows, {}, [](const Row* row) { return row->id; });
+  for (const Row* row : rows) visit(row->item());
 }
 
 }  // namespace kmtool::journal

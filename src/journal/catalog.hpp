@@ -1,6 +1,8 @@
 #pragma once
-#include <map>
+#include <functional>
+#include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "journal/sqlite.hpp"
@@ -29,22 +31,42 @@ class Catalog {
   void distrust();
   [[nodiscard]] const std::string& trusted_root() const { return trusted_root_; }
   [[nodiscard]] std::optional<Item> proven(const std::string& kind, const std::string& id);
-  [[nodiscard]] std::vector<Item> proven_all(const std::string& kind);
+  /// Visits the rows of a kind, sorted by id.
+  void each_proven(const std::string& kind, const std::function<void(const Item&)>& visit);
 
  private:
   using Digest = std::vector<std::uint8_t>;
+  /// A proven row; its texts lie in the arena, which takes and frees a catalog of many rows at once.
+  struct Row {
+    std::string_view kind, id, value;
+    std::uint64_t seq = 0;
+    [[nodiscard]] Item item() const { return {std::string(kind), std::string(id), std::string(value), seq}; }
+  };
+  class Arena {
+   public:
+    std::string_view keep(ByteView text);
+    void clear() { blocks_.clear(), used_ = block_size; }
+
+   private:
+    static constexpr std::size_t block_size = std::size_t{64} << 10;
+    std::vector<std::unique_ptr<char[]>> blocks_;
+    std::size_t used_ = block_size;
+  };
   std::vector<Digest> digests();
   /// One pass over all rows (about 2 us each), which are kept: what is decided on later is what was proven, and no statement is spent on
   /// it again.
   void read_every_row();
   static std::string root_of(const std::vector<Digest>& digests);
-  static Digest digest_of(const std::vector<Item>& rows);
-  std::vector<Item>& proven_bucket(int bucket);
+  static Digest digest_of(const std::vector<Row>& rows);
+  std::vector<Row>& proven_bucket(int bucket);
+  /// The same change on rows in memory, which are sorted by kind and id.
+  void put_into(std::vector<Row>& rows, const Change& change, std::uint64_t seq);
 
   Database& db_;
   std::string trusted_root_;
   std::vector<Digest> trusted_digests_;
-  std::vector<std::vector<Item>> proven_;  ///< by bucket, sorted by kind and id
+  Arena arena_;
+  std::vector<std::vector<Row>> proven_;  ///< by bucket, sorted by kind and id
 };
 
 }  // namespace kmtool::journal

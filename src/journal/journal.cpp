@@ -255,7 +255,14 @@ void Journal::trust_head(const Head& head) { impl_->catalog.trust(head.catalog_r
 std::optional<Item> Journal::proven(const std::string& kind, const std::string& id) const {
   return impl_->catalog.proven(kind, id);
 }
-std::vector<Item> Journal::proven_all(const std::string& kind) const { return impl_->catalog.proven_all(kind); }
+std::vector<Item> Journal::proven_all(const std::string& kind) const {
+  std::vector<Item> rows;
+  each_proven(kind, [&](const Item& row) { rows.push_back(row); });
+  return rows;
+}
+void Journal::each_proven(const std::string& kind, const std::function<void(const Item&)>& visit) const {
+  impl_->catalog.each_proven(kind, visit);
+}
 
 std::uint64_t Journal::append(const Draft& draft, const Actor& actor, UnixTime time, const LogSigner* signer) {
   if (draft.authenticated != (signer != nullptr)) throw Error::internal("an authenticated entry needs the log signer");

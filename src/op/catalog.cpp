@@ -26,6 +26,13 @@ std::vector<Record> records(const Context::State& state, const std::string& kind
   return result;
 }
 
+/// The version of a proven row.
+const VersionRecord& decoded(Context::State& state, const journal::Item& item) {
+  const auto known = state.decoded.find(item.id);
+  if (known != state.decoded.end() && known->second.seq == item.seq) return known->second.record;
+  return (state.decoded[item.id] = {item.seq, VersionRecord::from(item)}).record;
+}
+
 }  // namespace
 
 std::optional<KeyRecord> Context::find_key(const std::string& name) const {
@@ -35,11 +42,17 @@ std::optional<KeyRecord> Context::find_key(const std::string& name) const {
 
 std::optional<VersionRecord> Context::find_version(const std::string& name, int version) const {
   const auto item = row(*state_, "version", label_of(name, version));
-  return item ? std::optional(VersionRecord::from(*item)) : std::nullopt;
+  if (!item) return std::nullopt;
+  return state_->proven ? decoded(*state_, *item) : VersionRecord::from(*item);
 }
 
 std::vector<KeyRecord> Context::keys() const { return records<KeyRecord>(*state_, "key"); }
-std::vector<VersionRecord> Context::versions() const { return records<VersionRecord>(*state_, "version"); }
+std::vector<VersionRecord> Context::versions() const {
+  if (!state_->proven) return records<VersionRecord>(*state_, "version");
+  std::vector<VersionRecord> result;
+  state_->journal->each_proven("version", [&](const journal::Item& item) { result.push_back(decoded(*state_, item)); });
+  return result;
+}
 std::vector<SignerRecord> Context::signers() const {
   // Their versions are consecutive: asked for one by one, a decision proves few buckets of the catalog and not all of it.
   std::vector<SignerRecord> result;
@@ -132,9 +145,9 @@ SignerRecord Context::active_signer(const std::string& use) const {
 
 namespace {
 
-std::map<Part, pkcs11::Object> parts_among(const VersionRecord& version, const std::vector<pkcs11::Object>& objects) {
+std::map<Part, pkcs11::Object> parts_among(const VersionRecord& version, std::vector<pkcs11::Object> objects) {
   std::map<Part, pkcs11::Object> found;
-  for (const auto& object : objects) {
+  for (auto& object : objects) {
     if (object.object_class == pkcs11::ObjectClass::certificate || object.object_class == pkcs11::ObjectClass::data) continue;
     if (object.label != version.object_label()) {
       throw Error::tampered("an object on the token carries the id of " + version.label() + " but another label",
@@ -144,7 +157,7 @@ std::map<Part, pkcs11::Object> parts_among(const VersionRecord& version, const s
     if (object.object_class == pkcs11::ObjectClass::private_key) part = Part::private_half;
     if (object.object_class == pkcs11::ObjectClass::public_key) part = Part::public_half;
     if (version.role == Role::kek) part = object.wrap.value_or(false) || object.unwrap.value_or(false) ? Part::kek_wrap : Part::kek_seal;
-    if (!found.emplace(part, object).second) {
+    if (!found.emplace(part, std::move(object)).second) {
       throw Error::tampered("the token has several objects for " + version.label() + "; kmtool does not guess",
                             "look at them with kmtool doctor and remove the foreign one");
     }
@@ -160,11 +173,12 @@ std::map<std::string, std::map<Part, pkcs11::Object>> Context::objects_of(const 
   for (const auto& version : versions) {
     if (asked.insert(version.id).second) ids.push_back(version.id);
   }
-  const auto located = token().locate(ids);
+  auto located = token().locate(ids);
   std::map<std::string, std::map<Part, pkcs11::Object>> result;
   for (const auto& version : versions) {
+    if (result.contains(version.label())) continue;
     const auto found = located.find(version.id);
-    auto parts = parts_among(version, found == located.end() ? std::vector<pkcs11::Object>{} : found->second);
+    auto parts = parts_among(version, found == located.end() ? std::vector<pkcs11::Object>{} : std::move(found->second));
     for (const Part part : parts_of(version.role)) {
       if (parts.contains(part)) continue;
       throw Error::missing("the token has no " + std::string(to_text(part)) + " object for " + version.label(),

@@ -3,6 +3,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 #include "kmtool/core/runner.hpp"
@@ -16,6 +17,12 @@ struct Context::State {
   std::optional<journal::Journal> journal;
   std::optional<pkcs11::Token> token;
   bool proven = false;  ///< rows are read as proven
+  struct Decoded {
+    std::uint64_t seq = 0;
+    VersionRecord record;
+  };
+  /// Versions by label, read from proven rows: commands over many keys ask for each more than once, and a row takes 5 us to read.
+  std::unordered_map<std::string, Decoded> decoded;
   std::optional<journal::Head> head;
   std::map<std::string, pkcs11::Handle> signer_handles;  ///< by use
   std::vector<pkcs11::Object> anchors;

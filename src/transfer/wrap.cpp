@@ -108,9 +108,8 @@ WrapResult wrap(op::Context& context, const WrapRequest& request) {
   auto result = preview(context, keks, keys, target);
   result.skipped = skipped;
 
-  std::vector<op::VersionRecord> wanted = keks;
-  wanted.insert(wanted.end(), keys.begin(), keys.end());
-  const auto objects = context.objects_of(wanted);
+  auto objects = context.objects_of(keys);
+  objects.merge(context.objects_of(keks));
   for (const auto& key : keys) {
     const Part part = op::wrapped_part(key.role);
     op::require_as_recorded(context, key, part, objects.at(key.label()).at(part));

@@ -3,7 +3,6 @@
 #include <functional>
 #include <nlohmann/json.hpp>
 #include <optional>
-#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -55,11 +54,14 @@ class JsonReader {
   [[noreturn]] void fail(const std::string& what) const;
 
  private:
+  /// The field's place in the object, or the number of fields.
+  std::size_t place_of_field(const std::string& name);
   const Json& need(const std::string& name, const char* expected, bool ok(const Json&));
   const Json* object_;
   JsonFail fail_;
   std::string path_;
-  std::set<std::string> seen_;
+  std::vector<bool> seen_;  ///< by place in the object
+  std::size_t next_ = 0;    ///< where the next field is likely to be: readers ask in the order of writers
 };
 
 }  // namespace kmtool

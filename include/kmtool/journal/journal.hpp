@@ -89,6 +89,8 @@ class Journal {
   void trust_head(const Head& head);
   [[nodiscard]] std::optional<Item> proven(const std::string& kind, const std::string& id) const;
   [[nodiscard]] std::vector<Item> proven_all(const std::string& kind) const;
+  /// The same without copies, sorted by id; `visit` must not append.
+  void each_proven(const std::string& kind, const std::function<void(const Item&)>& visit) const;
 
   /// Appends in one transaction: entries, hashes, catalog changes and, with a signer, a checkpoint signed over it *before* the
   /// commit, so that an authenticated entry without a checkpoint cannot exist. Returns the first entry's number. The
