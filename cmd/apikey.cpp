@@ -79,7 +79,7 @@ Json apikey_json(const apikey::ApiKeyRecord& record, UnixTime now) {
           {"expires", time(entry.expires)},
           {"until", time(entry.until)},
           {"revoked", time(record.revoked)},
-          {"restrictions", entry.restrictions.to_json()}};
+          {"restrictions", entry.restrictions->to_json()}};
 }
 
 /// At once: a key that is in force and that nobody was shown must be said to be one.
@@ -98,7 +98,7 @@ void print_issued(Globals& globals, const op::Context& context, const apikey::Is
   const std::string_view key(reinterpret_cast<const char*>(issued.key.reveal().data()), issued.key.size());
   if (json_wanted(globals)) {
     Json json{{"id", entry.id}, {"key", shown ? Json(std::string(key)) : Json(nullptr)}, {"app", entry.app}, {"environment", entry.environment},
-              {"restrictions", entry.restrictions.to_json()}, {"expires", entry.expires ? Json(rfc3339(*entry.expires)) : Json(nullptr)}};
+              {"restrictions", entry.restrictions->to_json()}, {"expires", entry.expires ? Json(rfc3339(*entry.expires)) : Json(nullptr)}};
     if (out) json["out"] = out->string();
     if (issued.before) json["replaces"] = {{"id", issued.before->entry.id}, {"until", rfc3339(issued.before->entry.until.value_or(context.now()))}};
     globals.out.json(json);
@@ -108,11 +108,11 @@ void print_issued(Globals& globals, const op::Context& context, const apikey::Is
       globals.out.line(key);
       hand_over(globals, entry.id);
     }
-    note(globals, "api key " + entry.id + " for " + entry.app + " (" + entry.environment + "), restrictions: " + entry.restrictions.summary());
+    note(globals, "api key " + entry.id + " for " + entry.app + " (" + entry.environment + "), restrictions: " + entry.restrictions->summary());
     if (issued.before) note(globals, issued.before->entry.id + " goes on living until " + rfc3339(issued.before->entry.until.value_or(context.now())));
     if (shown) note(globals, "this is the only time that the key is shown; gateways know it after kmtool apikey publish");
   }
-  for (const auto& pattern : entry.restrictions.referrer) {
+  for (const auto& pattern : entry.restrictions->referrer) {
     if (pattern.needs_path()) warn(globals, pattern.text() + " looks at the path, and most browsers send only the origin");
   }
   say_dry_run(globals);
@@ -125,6 +125,13 @@ void add_apikey(CLI::App& app, Globals& globals, Action& action) {
                           add_apikey_check,  add_apikey_explain, add_apikey_publish, add_apikey_serve,  add_apikey_store,
                           add_apikey_exec,   add_apikey_scan};
   for (const auto add : adders) add(*sub, globals, action);
+  sub->callback([&globals, &action, sub] {  // runs after that of the command itself
+    if (sub->got_subcommand("scan")) return;  // it has more
+    action = [&globals, run = std::move(action)] {
+      chosen_format(globals, {"table", "json"});
+      return run();
+    };
+  });
 }
 
 }  // namespace kmtool::cmd

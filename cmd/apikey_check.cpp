@@ -41,6 +41,17 @@ apikey::Request request_of(const CheckOptions& o) {
   return request;
 }
 
+void require_consistent(const CheckOptions& o) {
+  if (o.snapshot.empty() && !o.signer.empty()) throw Error::usage("--signer says whose snapshot it must be, and there is none", "name it with --snapshot, or leave --signer out: this home decides then");
+}
+
+/// A snapshot has no counts: the one rule that cannot be held here is named. serve holds it.
+Json unchecked(const Globals& globals, const apikey::Verdict& verdict) {
+  if (!verdict.allowed || !verdict.key->restrictions->rate) return Json::array();
+  warn(globals, "the rate limit of " + verdict.key->restrictions->rate->text() + " was not looked at: a snapshot has no counts; kmtool apikey serve holds it");
+  return Json::array({"rate"});
+}
+
 /// The snapshot's keys, where one was named.
 apikey::Snapshot open_snapshot(const CheckOptions& o, UnixTime now) {
   if (o.signer.empty()) throw Error::usage("--snapshot needs --signer", "name the document signer of the home that published it: signers/document.pem");
@@ -66,6 +77,7 @@ std::string verdict_line(const apikey::Verdict& verdict) {
 }
 
 int check(Globals& globals, const CheckOptions& o) {
+  require_consistent(o);
   const auto key = key_of(o);
   const std::string_view text(reinterpret_cast<const char*>(key.reveal().data()), key.size());
   const auto request = request_of(o);
@@ -79,8 +91,10 @@ int check(Globals& globals, const CheckOptions& o) {
     op::prove_reader(context);
     verdict = globals.dry_run ? apikey::explain_here(context, text, request, table).verdict : apikey::check(context, text, request, table);
   }
+  auto json = verdict_json(verdict);
+  if (!o.snapshot.empty()) json["unchecked"] = unchecked(globals, verdict);
   if (json_wanted(globals)) {
-    globals.out.json(verdict_json(verdict));
+    globals.out.json(json);
   } else {
     globals.out.line(verdict_line(verdict));
   }
@@ -88,6 +102,7 @@ int check(Globals& globals, const CheckOptions& o) {
 }
 
 int explain(Globals& globals, const CheckOptions& o) {
+  require_consistent(o);
   const auto key = key_of(o);
   const std::string_view text(reinterpret_cast<const char*>(key.reveal().data()), key.size());
   const auto request = request_of(o);
@@ -126,7 +141,7 @@ void add_options(CLI::App* sub, const std::shared_ptr<CheckOptions>& o) {
   sub->add_option("--android-cert", o->android_cert, "the X-Android-Cert that it sent (SHA-256)")->type_name("DIGEST");
   sub->add_option("--ios-bundle", o->ios_bundle, "the X-Ios-Bundle-Identifier that it sent")->type_name("BUNDLE-ID");
   repeatable(sub->add_option("--scope", o->scopes, "what the key is needed for")->type_name("SCOPE"));
-  sub->add_option("--snapshot", o->snapshot, "decide by a published snapshot: no home is needed, nothing is counted, no rate is limited")->type_name("FILE");
+  sub->add_option("--snapshot", o->snapshot, "decide by a published snapshot: needs no home; nothing is counted, no rate limit looked at")->type_name("FILE");
   sub->add_option("--signer", o->signer, "with --snapshot: who must have signed it")->type_name("PEM");
 }
 

@@ -33,7 +33,7 @@ int list(Globals& globals, const ListOptions& o) {
     auto each = apikey_json(record, now);
     each["last_used"] = used ? Json(rfc3339(*used)) : Json(nullptr);
     json["keys"].push_back(std::move(each));
-    table.row({entry.id, entry.app, entry.environment, record.state(now), day(entry.until ? entry.until : entry.expires), day(used), entry.restrictions.summary()});
+    table.row({entry.id, entry.app, entry.environment, record.state(now), day(entry.until ? entry.until : entry.expires), day(used), entry.restrictions->summary()});
   }
   if (json_wanted(globals)) {
     globals.out.json(json);
@@ -78,7 +78,7 @@ int show(Globals& globals, const std::string& id) {
   row("replaces", record.replaces);
   row("replaced by", record.replaced_by);
   row("last used", used ? rfc3339(*used) : "never");
-  const auto restrictions = entry.restrictions.to_json();
+  const auto restrictions = entry.restrictions->to_json();
   for (const auto& [kind, value] : restrictions.items()) {
     if (!value.is_array()) row(kind.c_str(), value.is_string() ? value.get<std::string>() : dump_json(value));
     for (const auto& each : value.is_array() ? value : Json::array()) row(kind.c_str(), each.get<std::string>());

@@ -59,6 +59,9 @@ void print(Globals& globals, const apikey::ScanReport& report) {
     table.row({where_of(finding), (hit.needle.stored ? "stored " : "issued ") + hit.needle.id, hit.needle.app, hit.needle.state, hit.encoding, commit});
   }
   if (!table.empty()) globals.out.table(table);
+  for (const auto& finding : report.findings) {
+    if (finding.hit.more > 0) note(globals, fmt::format("{} has {} {} more times", where_of(finding), finding.hit.needle.id, finding.hit.more));
+  }
   note(globals, fmt::format("{} found in {}{}", report.findings.size(), counted(report.files, "file"), report.objects > 0 ? " and " + counted(report.objects, "git object") : ""));
 }
 
@@ -81,6 +84,10 @@ int run(Globals& globals, const ScanOptions& o) {
   const std::vector<std::filesystem::path> paths(o.paths.begin(), o.paths.end());
   apikey::scan_paths(paths, needles, report, [&] { tick(report.files); });
   if (o.git) apikey::scan_git(paths, needles, report, [&] { tick(report.objects); });
+  for (const auto& skipped : report.skipped) warn(globals, "skipped: " + printable(skipped));
+  if (report.readable == 0 && report.objects == 0) {
+    throw Error::missing("nothing of what was named could be looked at" + (report.unread.empty() ? "" : ": " + printable(report.unread.front())), "name regular files, or folders");
+  }
   if (format == "json") globals.out.json(apikey::to_json(report));
   if (format == "sarif") globals.out.json(apikey::to_sarif(report));
   if (format == "table") print(globals, report);

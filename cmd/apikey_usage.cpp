@@ -52,6 +52,10 @@ std::vector<apikey::KeyUsage> by_application(const std::vector<apikey::KeyUsage>
     for (const auto& [rule, count] : usage.denied_by) sum->denied_by[rule] += count;
     for (std::size_t i = 0; i < sum->series.size(); ++i) sum->series[i] += usage.series[i];
     sum->seen.sources = std::max(sum->seen.sources, usage.seen.sources);
+    if (usage.seen.peak > sum->seen.peak) {
+      sum->seen.peak = usage.seen.peak;
+      sum->seen.peak_at = usage.seen.peak_at;
+    }
     for (auto [to, from] : {std::pair{&sum->seen.last_allowed, usage.seen.last_allowed}, std::pair{&sum->seen.last_denied, usage.seen.last_denied}}) {
       if (from && (!*to || **to < *from)) *to = from;
     }
@@ -60,12 +64,12 @@ std::vector<apikey::KeyUsage> by_application(const std::vector<apikey::KeyUsage>
 }
 
 void print(Globals& globals, const std::vector<apikey::KeyUsage>& list, const std::vector<apikey::Anomaly>& anomalies, bool sources) {
-  Table table({{"ID"}, {"APP"}, {"ENVIRONMENT"}, {"STATE"}, {"ALLOWED", true}, {"DENIED", true}, {"SOURCES", true}, {"LAST USED"}, {"OVER TIME"}, {"DENIED BY", false, true}});
+  Table table({{"ID"}, {"APP"}, {"ENVIRONMENT"}, {"STATE"}, {"ALLOWED", true}, {"DENIED", true}, {"SOURCES", true}, {"PEAK/S", true}, {"LAST USED"}, {"OVER TIME"}, {"DENIED BY", false, true}});
   for (const auto& usage : list) {
     std::vector<std::string> denied;
     for (const auto& [rule, count] : usage.denied_by) denied.push_back(fmt::format("{} {}", rule, count));
     table.row({usage.id, usage.app, usage.environment, usage.state, std::to_string(usage.allowed), std::to_string(usage.denied),
-               fmt::format("{}{}", usage.seen.sources, usage.seen.more_sources > 0 ? "+" : ""), usage.seen.last_allowed ? rfc3339(*usage.seen.last_allowed) : "-",
+               fmt::format("{}{}", usage.seen.sources, usage.seen.more_sources > 0 ? "+" : ""), std::to_string(usage.seen.peak), usage.seen.last_allowed ? rfc3339(*usage.seen.last_allowed) : "-",
                apikey::sparkline(usage.series), join(denied, ", ")});
   }
   if (!table.empty()) globals.out.table(table);

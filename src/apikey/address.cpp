@@ -110,6 +110,26 @@ bool Network::contains(const Address& address) const {
   return ((base.bytes[whole] ^ address.bytes[whole]) & mask(prefix % 8)) == 0;
 }
 
+bool cover_everything(const std::vector<Network>& networks) {
+  for (const bool v6 : {false, true}) {
+    // Two networks are apart, or one lies in the other: those that lie in no other are counted by length, and two halves are a whole.
+    std::array<std::size_t, 129> halves{};
+    for (std::size_t i = 0; i < networks.size(); ++i) {
+      const auto& network = networks[i];
+      const auto covers = [&](std::size_t j) {
+        const auto& other = networks[j];
+        return other.contains(network.base) && (other.prefix < network.prefix || (other.prefix == network.prefix && j < i));
+      };
+      bool inside = network.base.v6 != v6;
+      for (std::size_t j = 0; j < networks.size() && !inside; ++j) inside = j != i && covers(j);
+      if (!inside) ++halves.at(static_cast<std::size_t>(network.prefix));
+    }
+    for (std::size_t length = halves.size() - 1; length > 0; --length) halves.at(length - 1) += halves.at(length) / 2;
+    if (halves[0] > 0) return true;
+  }
+  return false;
+}
+
 std::string Network::text() const {
   return prefix == longest_prefix() ? base.text() : base.text() + "/" + std::to_string(prefix);
 }

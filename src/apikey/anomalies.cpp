@@ -15,7 +15,7 @@ constexpr std::uint64_t few_denials = 20, many_unknown = 100, small_burst = 50;
 
 /// One key's last eight days.
 struct Recent {
-  std::uint64_t denied_today = 0, denied_before = 0, all_before = 0;
+  std::uint64_t denied_today = 0, denied_before = 0, all = 0;
 };
 
 class Look {
@@ -23,11 +23,12 @@ class Look {
   explicit Look(op::Context& reader) : now_(reader.now()), store_(journal::UsageStore::open_existing(usage_database(reader.home))) {
     if (!store_) return;
     seen_ = store_->seen();
+    peaks_ = store_->peaks(now_ - day);
     for (const auto& count : store_->counts("", now_ - 8 * day)) {
       auto& recent = recent_[count.key];
       const bool today = count.hour > now_ - day, denied = count.what != "allowed";
       if (denied) (today ? recent.denied_today : recent.denied_before) += count.count;
-      if (!today) recent.all_before += count.count;
+      recent.all += count.count;
     }
   }
 
@@ -57,9 +58,11 @@ class Look {
     if (entry.expires && !entry.until && *entry.expires <= now_ + expiring_within) add(record, "expiring", "expires at " + rfc3339(*entry.expires) + " and has no successor");
     if (seen == nullptr) return;
     if (seen->first + week <= now_) new_sources(record);
-    const std::uint64_t mean = recent == recent_.end() ? 0 : recent->second.all_before / (7 * day);
-    if (seen->peak >= std::max(small_burst, 10 * mean) && seen->peak_at > now_ - day && seen->first + week <= now_) {
-      add(record, "burst", counted(seen->peak, "request") + " in one second at " + rfc3339(seen->peak_at));
+    const auto peak = peaks_.find(entry.id);
+    if (peak == peaks_.end() || recent == recent_.end()) return;
+    const auto span = static_cast<std::uint64_t>(std::clamp<std::int64_t>(now_ - seen->first, 1, 8 * day));
+    if (peak->second.count >= std::max(small_burst, 10 * recent->second.all / span)) {
+      add(record, "burst", counted(peak->second.count, "request") + " in one second at " + rfc3339(peak->second.at));
     }
   }
 
@@ -81,6 +84,7 @@ class Look {
   UnixTime now_;
   std::optional<journal::UsageStore> store_;
   std::map<std::string, journal::UsageStore::Seen> seen_;
+  std::map<std::string, journal::UsageStore::Peak> peaks_;
   std::map<std::string, Recent> recent_;
   std::vector<Anomaly> found_;
 };

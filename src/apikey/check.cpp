@@ -12,7 +12,7 @@ class StoredGate : public RateGate {
  public:
   explicit StoredGate(journal::UsageStore& store) : store_(store) {}
   Answer ask(const KeyEntry& key, std::uint32_t, std::int64_t microseconds, bool only_look) override {
-    const Rate& rate = key.restrictions.rate.value();
+    const Rate& rate = key.restrictions->rate.value();
     Answer answer;
     store_.with_bucket(key.id, !only_look, [&](std::int64_t& units, std::int64_t& at) {
       TokenBucket bucket{units, at};
@@ -28,13 +28,21 @@ class StoredGate : public RateGate {
   journal::UsageStore& store_;
 };
 
+/// Nothing was counted yet: every bucket is full.
+class FullGate : public RateGate {
+ public:
+  Answer ask(const KeyEntry&, std::uint32_t, std::int64_t, bool) override { return {}; }
+};
+
 /// A row that is parsed where the id has none, so that unknown ids cost what known ones do.
 const journal::Item& decoy() {
   static const journal::Item item = [] {
     ApiKeyRecord record;
     record.entry.id = id_text(0);
     record.entry.app = record.entry.environment = "default";
-    record.entry.restrictions.ip = {Network::parse("192.0.2.0/24")};
+    Restrictions restrictions;
+    restrictions.ip = {Network::parse("192.0.2.0/24")};
+    record.entry.restrictions = std::move(restrictions);
     return journal::Item{"apikey", record.entry.id, dump_json(*record.change().value), 0};
   }();
   return item;
@@ -92,7 +100,10 @@ Verdict check(op::Context& reader, std::string_view key, const Request& request,
 Explanation explain_here(op::Context& reader, std::string_view key, const Request& request, KeyTable& table) {
   table = table_for(reader, key);
   auto store = journal::UsageStore::open_existing(usage_database(reader.home));
-  if (!store) return explain(table, key, request, nullptr);
+  if (!store) {
+    FullGate full;
+    return explain(table, key, request, &full);
+  }
   StoredGate gate(*store);
   return explain(table, key, request, &gate);
 }

@@ -38,7 +38,7 @@ using Says = RuleVerdict::Says;
 /// One rule over an authenticated key. The text for people is only made where somebody wants it.
 class Judge {
  public:
-  Judge(const KeyEntry& key, const Request& request, std::string* detail) : key_(key), is_(key.restrictions), request_(request), detail_(detail) {}
+  Judge(const KeyEntry& key, const Request& request, std::string* detail) : key_(key), is_(*key.restrictions), request_(request), detail_(detail) {}
 
   Says revoked() const { return says(!key_.revoked, [&] { return key_.revoked ? "it was revoked" : "it is in use"; }); }
   Says replaced() const {
@@ -148,27 +148,32 @@ constexpr std::array<Step, 11> steps{{{Rule::revoked, &Judge::revoked},
 Verdict authenticate(const KeyTable& table, std::string_view key) {
   Verdict verdict;
   if (key.empty()) return verdict;
-  const auto parts = parse_key(key);
-  verdict.rule = parts.form == KeyParts::Form::malformed ? Rule::format : Rule::checksum;
+  const auto parts = parse_form(key);
+  verdict.rule = Rule::format;
   if (parts.form != KeyParts::Form::ok) return verdict;
   const auto found = table.find(parts.number);
   const bool same = same_digest(found.entry->digest, digest_of(key));
-  if (static_cast<unsigned>(found.known) & static_cast<unsigned>(same)) {
+  // One look at both: as two branches they would tell the one case from the other.
+  const volatile unsigned proven = static_cast<unsigned>(found.known) & static_cast<unsigned>(same);
+  if (proven != 0) {
     verdict.rule = Rule::none;
     verdict.key = found.entry;
     verdict.index = found.index;
     return verdict;
   }
+  // A key that was issued has its check; of the others only those are told to be unknown or wrong that have theirs.
+  verdict.rule = Rule::checksum;
+  if (!check_holds(key)) return verdict;
   // Whatever is read of the entry is read for both, and no branch depends on which it is.
   const auto known = static_cast<unsigned>(found.known);
   static_assert(static_cast<int>(Rule::secret) == static_cast<int>(Rule::unknown) + 1);
   verdict.rule = static_cast<Rule>(static_cast<unsigned>(Rule::unknown) + known);
-  verdict.named_id = std::string_view(found.entry->id).substr(0, id_length * known);
+  verdict.named_id = std::string_view(found.entry->id.data(), id_length * known);
   return verdict;
 }
 
 RateGate::Answer ask(const Verdict& verdict, const Request& request, RateGate* gate, bool only_look) {
-  if (!verdict.key->restrictions.rate || gate == nullptr) return {};
+  if (!verdict.key->restrictions->rate || gate == nullptr) return {};
   return gate->ask(*verdict.key, verdict.index, request.microseconds, only_look);
 }
 
@@ -212,6 +217,8 @@ std::string_view to_text(RuleVerdict::Says says) {
       return "fails";
     case Says::not_restricted:
       return "not restricted";
+    case Says::not_checked:
+      return "not checked";
     case Says::not_reached:
       break;
   }
@@ -246,10 +253,11 @@ Explanation explain(const KeyTable& table, std::string_view key, const Request& 
     if (verdict.key != nullptr && step.judge != nullptr) {
       says.says = (Judge(*verdict.key, request, &says.detail).*step.judge)();
     } else if (verdict.key != nullptr) {
-      const auto& rate = verdict.key->restrictions.rate;
+      const auto& rate = verdict.key->restrictions->rate;
       const auto answer = ask(verdict, request, gate, true);
-      says.says = !rate ? Says::not_restricted : answer.allowed ? Says::holds : Says::fails;
-      if (rate) says.detail = "at most " + rate->text() + (answer.allowed ? "" : fmt::format("; the next in {} s", answer.retry_after));
+      says.says = !rate ? Says::not_restricted : gate == nullptr ? Says::not_checked : answer.allowed ? Says::holds : Says::fails;
+      const std::string more = gate == nullptr ? "; nothing here counts requests" : answer.allowed ? "" : fmt::format("; the next in {} s", answer.retry_after);
+      if (rate) says.detail = "at most " + rate->text() + more;
       if (!answer.allowed) verdict.retry_after = answer.retry_after;
     }
     if (says.says == Says::fails) deny(verdict, step.rule);

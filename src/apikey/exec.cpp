@@ -9,6 +9,7 @@
 #include <csignal>
 #include <cstdlib>
 #include <cstring>
+#include <optional>
 
 #include "kmtool/apikey/registry.hpp"
 #include "kmtool/apikey/store.hpp"
@@ -32,9 +33,21 @@ std::string_view name_of(const char* variable) {
 
 constexpr std::array<std::string_view, 12> harmless{"PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LC_ALL", "LC_CTYPE", "TERM", "TZ", "TMPDIR", "PWD"};
 
-bool is_executable(const std::string& path) {
+/// Why a path is no program, beginning with a verb; empty where it is one, nullopt where nothing is there.
+std::optional<std::string> why_not(const std::string& path) {
   struct stat info {};
-  return stat(path.c_str(), &info) == 0 && S_ISREG(info.st_mode) && access(path.c_str(), X_OK) == 0;
+  if (stat(path.c_str(), &info) != 0) {
+    if (errno == ENOENT || errno == ENOTDIR) return std::nullopt;
+    return std::string("cannot be looked at: ") + std::strerror(errno);
+  }
+  if (S_ISDIR(info.st_mode)) return "is a folder";
+  if (!S_ISREG(info.st_mode)) return "is not a regular file";
+  return access(path.c_str(), X_OK) == 0 ? "" : "is not executable";
+}
+
+Error no_program(const std::string& path, const std::string& why) {
+  const bool plain = why == "is not executable";
+  return Error::missing(printable(path) + " " + why, plain ? "chmod +x it, or name its interpreter, such as -- python3 " + printable(path) : "name the program to run");
 }
 
 }  // namespace
@@ -90,14 +103,20 @@ ChildEnvironment prepare(op::Context& context, const ExecRequest& request) {
 
 std::string program_path(const std::string& word) {
   if (word.find('/') != std::string::npos) {
-    if (is_executable(word)) return word;
-    throw Error::missing("there is no program " + printable(word));
+    const auto why = why_not(word);
+    if (!why) throw Error::missing("there is no program " + printable(word));
+    if (why->empty()) return word;
+    throw no_program(word, *why);
   }
+  std::string found;
   const char* path = std::getenv("PATH");
   for (const auto& folder : split(path == nullptr ? "/usr/local/bin:/usr/bin:/bin" : path, ':')) {
     const auto candidate = (folder.empty() ? "." : folder) + "/" + word;
-    if (is_executable(candidate)) return candidate;
+    const auto why = why_not(candidate);
+    if (why && why->empty()) return candidate;
+    if (why && *why == "is not executable" && found.empty()) found = candidate;
   }
+  if (!found.empty()) throw no_program(found, "is not executable");
   throw Error::missing("there is no program " + printable(word) + " in PATH");
 }
 

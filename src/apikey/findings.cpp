@@ -32,7 +32,7 @@ std::vector<policy::Finding> findings(op::Context& context) {
   for (const auto& record : api_keys(context)) {
     if (!record.alive(context.now())) continue;
     const auto& entry = record.entry;
-    const policy::ApiKeyFacts facts{entry.id, entry.app, entry.environment, entry.restrictions.network(), entry.restrictions.unrestricted, entry.created, entry.expires};
+    const policy::ApiKeyFacts facts{entry.id, entry.app, entry.environment, entry.restrictions->network(), entry.restrictions->unrestricted, entry.created, entry.expires};
     bool open = !facts.network;  // that one comes first
     for (const auto& violation : policy::judge_api_key(context.home.policy, facts)) {
       found.push_back(finding_of(open ? "api-key-unrestricted" : "api-key-long-lived", record, violation));

@@ -82,7 +82,18 @@ std::string base62_check(std::uint32_t crc) {
   return text;
 }
 
+bool check_holds(std::string_view key) {
+  const auto body = key.substr(0, key.size() - check_length);
+  return base62_check(crc32_of(body)) == key.substr(body.size());
+}
+
 KeyParts parse_key(std::string_view text) {
+  auto parts = parse_form(text);
+  if (parts.form == KeyParts::Form::ok && !check_holds(text)) parts.form = KeyParts::Form::wrong_check;
+  return parts;
+}
+
+KeyParts parse_form(std::string_view text) {
   constexpr std::size_t behind_prefix = 1 + id_length + 1 + secret_length + check_length;
   KeyParts parts;
   if (text.size() < shortest_prefix + behind_prefix || text.size() > longest_key) return parts;
@@ -95,8 +106,7 @@ KeyParts parse_key(std::string_view text) {
   parts.prefix = prefix;
   parts.id = id;
   parts.number = *number;
-  const auto check = base62_check(crc32_of(text.substr(0, text.size() - check_length)));
-  parts.form = check == text.substr(text.size() - check_length) ? KeyParts::Form::ok : KeyParts::Form::wrong_check;
+  parts.form = KeyParts::Form::ok;
   return parts;
 }
 

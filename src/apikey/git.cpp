@@ -3,10 +3,13 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <spawn.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <charconv>
 #include <csignal>
 #include <cstring>
@@ -43,7 +46,8 @@ std::vector<char*> pointers(std::vector<std::string>& texts) {
 /// A running git and what it prints.
 class Git {
  public:
-  Git(const std::string& folder, std::vector<std::string> words) {
+  /// `input`: its standard input; -1: nothing.
+  Git(const std::string& folder, std::vector<std::string> words, int input = -1) {
     std::vector<std::string> all{"git", "-C", folder, "--no-pager", "-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null", "-c", "core.quotePath=false"};
     all.insert(all.end(), words.begin(), words.end());
     int ends[2] = {-1, -1};
@@ -54,7 +58,11 @@ class Git {
     posix_spawnattr_t attributes;
     posix_spawn_file_actions_init(&actions);
     posix_spawnattr_init(&attributes);
-    posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
+    if (input < 0) {
+      posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
+    } else {
+      posix_spawn_file_actions_adddup2(&actions, input, STDIN_FILENO);
+    }
     posix_spawn_file_actions_adddup2(&actions, theirs.get(), STDOUT_FILENO);
     posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, "/dev/null", O_WRONLY, 0);
     sigset_t defaults;
@@ -101,14 +109,16 @@ class Git {
       if (!fill()) return std::nullopt;
     }
   }
-  void take(std::uint64_t size, const std::function<void(ByteView)>& use) {
+  /// False where git ended before.
+  bool take(std::uint64_t size, const std::function<void(ByteView)>& use) {
     while (size > 0) {
-      if (at_ == buffer_.size() && !fill()) throw Error::io("git ended in the middle of an object", "run git fsck");
+      if (at_ == buffer_.size() && !fill()) return false;
       const auto part = static_cast<std::size_t>(std::min<std::uint64_t>(size, buffer_.size() - at_));
       use(ByteView(buffer_).subspan(at_, part));
       at_ += part;
       size -= part;
     }
+    return true;
   }
   int wait() {
     int status = 0;
@@ -125,38 +135,111 @@ class Git {
   std::size_t at_ = 0;
 };
 
-GitObject parse_object(const std::string& line) {
+/// `ID TYPE SIZE`; nullopt for what git says of an object that it cannot read.
+std::optional<GitObject> parse_object(const std::string& line) {
   const auto words = split(line, ' ');
-  GitObject object;
-  if (words.size() != 3) throw Error::io("git said " + printable(line) + " where an object was expected", "run git fsck");
-  object.id = words[0];
-  object.type = words[1];
+  if (words.size() != 3) return std::nullopt;
+  GitObject object{words[0], words[1]};
   const auto [end, error] = std::from_chars(words[2].data(), words[2].data() + words[2].size(), object.size);
-  if (error != std::errc{} || end != words[2].data() + words[2].size()) throw Error::io("git gave an object without a size");
+  if (error != std::errc{} || end != words[2].data() + words[2].size()) return std::nullopt;
   return object;
+}
+
+/// A repository of which more objects are damaged is not one that one reads.
+constexpr std::size_t most_starts = 100;
+
+/// The ids of all objects, a line each, in a file of memory: git reads them from there, and where it gives up at a damaged object, the
+/// next git begins behind that one.
+class Ids {
+ public:
+  explicit Ids(const std::string& repository) : file_(memfd_create("kmtool-git", MFD_CLOEXEC)) {
+    if (!file_) throw Error::from_errno("create", "a list of git objects", errno);
+    Git git(repository, {"cat-file", "--batch-check=%(objectname)", "--batch-all-objects", "--unordered"});
+    std::string text;
+    const auto put = [&] {
+      write_all(file_.get(), view(text), "a list of git objects");
+      size_ += text.size();
+      text.clear();
+    };
+    while (const auto line = git.line()) {
+      text += *line + "\n";
+      if (text.size() > (std::size_t{1} << 20)) put();
+    }
+    put();
+    exit_ = git.wait();
+  }
+  [[nodiscard]] int exit() const { return exit_; }
+  [[nodiscard]] bool at_end() const { return at_ >= size_; }
+  /// The next one, and past it.
+  std::string next() {
+    std::array<char, 128> bytes{};
+    const auto got = pread(file_.get(), bytes.data(), bytes.size(), static_cast<off_t>(at_));
+    const std::string_view text(bytes.data(), got > 0 ? static_cast<std::size_t>(got) : 0);
+    const auto id = text.substr(0, text.find('\n'));
+    at_ += id.size() + 1;
+    return std::string(id);
+  }
+  /// A descriptor that stands before the next one.
+  int from_here() {
+    if (lseek(file_.get(), static_cast<off_t>(at_), SEEK_SET) < 0) throw Error::from_errno("read", "a list of git objects", errno);
+    return file_.get();
+  }
+
+ private:
+  Fd file_;
+  std::uint64_t size_ = 0, at_ = 0;
+  int exit_ = 0;
+};
+
+/// Objects until git ends; false where it gave up at one.
+bool read_objects(Git& git, Ids& ids, const GitReader& reader) {
+  while (const auto line = git.line()) {
+    const auto id = ids.next();
+    const auto object = parse_object(*line);
+    if (!object) {
+      reader.damaged("object " + id + " is damaged");
+      continue;
+    }
+    reader.begin(*object);
+    const bool whole = git.take(object->size, reader.bytes);
+    reader.end();
+    if (!whole) {
+      reader.damaged("object " + id + " is damaged, and was read in part");
+      return false;
+    }
+    git.take(1, [](ByteView) {});  // the LF behind it
+  }
+  if (git.wait() == 0 && ids.at_end()) return true;
+  if (!ids.at_end()) reader.damaged("object " + ids.next() + " is damaged");
+  return false;
+}
+
+std::optional<std::string> ask_git(const std::filesystem::path& folder, const char* what) {
+  Git git(folder.string(), {"rev-parse", what});
+  const auto line = git.line();
+  return git.wait() == 0 && line && !line->empty() ? line : std::nullopt;
 }
 
 }  // namespace
 
+std::string git_top(const std::filesystem::path& folder) { return ask_git(folder, "--show-toplevel").value_or(""); }
+
 std::string git_folder(const std::filesystem::path& folder) {
-  Git git(folder.string(), {"rev-parse", "--absolute-git-dir"});
-  const auto line = git.line();
-  if (git.wait() == 0 && line && !line->empty()) return *line;
+  if (const auto line = ask_git(folder, "--absolute-git-dir")) return *line;
   throw Error::usage(printable(folder.string()) + " lies in no git repository that can be read", "leave --git out; where it belongs to somebody else: git config --global --add safe.directory");
 }
 
-void each_git_object(const std::string& repository, const std::function<void(const GitObject&)>& begin, const std::function<void(ByteView)>& bytes,
-                     const std::function<void()>& end) {
-  Git git(repository, {"cat-file", "--batch", "--batch-all-objects", "--unordered", "--buffer"});
-  while (const auto line = git.line()) {
-    const auto object = parse_object(*line);
-    begin(object);
-    git.take(object.size, bytes);
-    end();
-    git.take(1, [](ByteView) {});  // the LF behind it
+void each_git_object(const std::string& repository, const GitReader& reader) {
+  Ids ids(repository);
+  if (ids.exit() != 0) reader.damaged("not every object could be listed");
+  for (std::size_t starts = 0; !ids.at_end(); ++starts) {
+    if (starts == most_starts) {
+      reader.damaged("too many objects are damaged: the rest was not looked at");
+      return;
+    }
+    Git git(repository, {"cat-file", "--batch", "--buffer"}, ids.from_here());
+    if (read_objects(git, ids, reader)) return;
   }
-  const int exit = git.wait();
-  if (exit != 0) throw Error::io(fmt::format("git cat-file failed with {}: not every object was looked at", exit), "run git fsck");
 }
 
 void name_object(const std::string& repository, const std::string& object, std::string& commit, std::string& path) {

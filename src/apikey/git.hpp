@@ -15,9 +15,17 @@ struct GitObject {
 };
 /// The folder that the repository of `folder` lies in. Throws usage (64) where it lies in none.
 std::string git_folder(const std::filesystem::path& folder);
-/// Every object, packed, loose, reachable or not (`git cat-file --batch --batch-all-objects`), in pieces.
-void each_git_object(const std::string& repository, const std::function<void(const GitObject&)>& begin, const std::function<void(ByteView)>& bytes,
-                     const std::function<void()>& end);
+/// The top of its work tree; empty where it has none.
+std::string git_top(const std::filesystem::path& folder);
+/// What is done with an object that comes in pieces. After begin() there is always an end().
+struct GitReader {
+  std::function<void(const GitObject&)> begin;
+  std::function<void(ByteView)> bytes;
+  std::function<void()> end;
+  std::function<void(const std::string& what)> damaged;  ///< could not be read, or not to its end; the others still are
+};
+/// Every object, packed, loose, reachable or not (`git cat-file --batch`).
+void each_git_object(const std::string& repository, const GitReader& reader);
 /// The oldest commit that has a blob, and its path there; both stay empty where no commit that a branch or tag leads to has it.
 void name_object(const std::string& repository, const std::string& object, std::string& commit, std::string& path);
 

@@ -43,7 +43,7 @@ journal::Change ApiKeyRecord::change() const {
   json["reason"] = reason;
   json["replaces"] = replaces;
   json["replaced_by"] = replaced_by;
-  json["restrictions"] = entry.restrictions.to_json();
+  json["restrictions"] = entry.restrictions->to_json();
   json["waivers"] = Json::array();
   for (const auto& waiver : waivers) json["waivers"].push_back({{"rule", waiver.rule}, {"reason", waiver.reason}});
   return {"apikey", entry.id, json};

@@ -48,7 +48,7 @@ std::optional<ApiKeyRecord> current_of(op::Context& context, const std::string& 
 }
 
 std::vector<policy::Waiver> judge(op::Context& context, const KeyEntry& entry) {
-  policy::ApiKeyFacts facts{"", entry.app, entry.environment, entry.restrictions.network(), entry.restrictions.unrestricted, entry.created, entry.expires};
+  policy::ApiKeyFacts facts{"", entry.app, entry.environment, entry.restrictions->network(), entry.restrictions->unrestricted, entry.created, entry.expires};
   return policy::enforce(context.home.policy, policy::judge_api_key(context.home.policy, facts), context.options.waivers);
 }
 
@@ -59,7 +59,7 @@ struct Delivery {
 
 Json details_of(const ApiKeyRecord& record) {
   const auto& entry = record.entry;
-  return {{"id", entry.id}, {"app", entry.app}, {"environment", entry.environment}, {"restrictions", entry.restrictions.to_json()},
+  return {{"id", entry.id}, {"app", entry.app}, {"environment", entry.environment}, {"restrictions", entry.restrictions->to_json()},
           {"expires", entry.expires ? Json(rfc3339(*entry.expires)) : Json(nullptr)}};
 }
 
@@ -187,7 +187,8 @@ Issued rotate(op::Context& context, const RotateRequest& request) {
 }
 
 ApiKeyRecord revoke(op::Context& context, const std::string& id, const std::string& reason) {
-  if (reason.empty() || reason.size() > longest_reason || printable(reason) != reason) {
+  const bool blank = reason.find_first_not_of(' ') == std::string::npos;
+  if (blank || reason.size() > longest_reason || printable(reason) != reason) {
     throw Error::usage("--reason is one line of plain text, at most 500 bytes", "say why; it stands in the journal");
   }
   auto record = find_api_key(context, id);

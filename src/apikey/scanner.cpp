@@ -10,6 +10,8 @@ namespace {
 
 constexpr std::size_t piece = std::size_t{1} << 20;
 constexpr std::uint8_t none = 0xff;
+/// A log may have a key in each of its lines: further ones are counted.
+constexpr std::size_t most_of_one = 1000;
 
 /// Of both alphabets (RFC 4648, 4 and 5).
 constexpr std::array<std::uint8_t, 256> make_digits() {
@@ -60,10 +62,15 @@ std::vector<Hit> Scanner::finish() {
 }
 
 void Scanner::look(bool last) {
-  needles_.find_in(buffer_, [&](std::size_t at, std::size_t, const Needles::Needle& needle) { hit(at, "plain", needle); });
+  seen_.clear();
+  needles_.find_in(buffer_, [&](std::size_t at, std::size_t, const Needles::Needle& needle) { seen_.push_back({at, "plain", &needle}); });
   look_at_base64(buffer_);
+  std::sort(seen_.begin(), seen_.end(), [](const Seen& a, const Seen& b) { return a.at < b.at; });
+  // What begins behind `done` is seen again in the next piece, and whole.
   const std::size_t done = last ? buffer_.size() : buffer_.size() - overlap_;
+  auto next = seen_.begin();
   for (std::size_t i = 0; i < done; ++i) {
+    for (; next != seen_.end() && next->at == i; ++next) hit(*next);
     ++column_before_;
     if (buffer_[i] != '\n') continue;
     ++lines_before_;
@@ -73,19 +80,14 @@ void Scanner::look(bool last) {
   base_ += done;
 }
 
-void Scanner::hit(std::size_t at, const char* encoding, const Needles::Needle& needle) {
-  const std::uint64_t offset = base_ + at;
-  for (const auto& known : hits_) {  // found before, in the part that two pieces share
-    if (known.offset == offset && known.needle.id == needle.id && known.encoding == encoding) return;
+void Scanner::hit(const Seen& seen) {
+  auto& of = of_needle_[seen.needle];
+  if (++of.count <= most_of_one) {
+    if (of.count == 1) of.first = hits_.size();
+    hits_.push_back({seen.encoding, base_ + seen.at, lines_before_ + 1, column_before_ + 1, 0, *seen.needle});
+  } else {
+    ++hits_[of.first].more;
   }
-  Hit found{encoding, offset, lines_before_ + 1, column_before_ + 1, needle};
-  for (std::size_t i = 0; i < at; ++i) {
-    ++found.column;
-    if (buffer_[i] != '\n') continue;
-    ++found.line;
-    found.column = 1;
-  }
-  hits_.push_back(std::move(found));
 }
 
 void Scanner::look_at_base64(ByteView text) {
@@ -114,7 +116,7 @@ void Scanner::look_at_run(const std::vector<std::uint32_t>& places, ByteView tex
   for (std::size_t skip = 0; skip < 4; ++skip) {
     decode(places, text, skip, decoded);
     needles_.find_in(decoded, [&](std::size_t at, std::size_t, const Needles::Needle& needle) {
-      hit(places[skip + at * 4 / 3], "base64", needle);
+      seen_.push_back({places[skip + at * 4 / 3], "base64", &needle});
     });
   }
 }

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <unordered_map>
 
 #include "kmtool/core/encoding.hpp"
@@ -32,11 +33,32 @@ std::string header_line(const SnapshotHeader& header) {
 std::string entry_line(const KeyEntry& key) {
   return fmt::format(R"({{"id":"{}","app":"{}","environment":"{}","digest":"{}","revoked":{},"created":{},"not_before":{},"expires":{},"until":{},"restrictions":{}}})",
                      key.id, key.app, key.environment, hex(key.digest), key.revoked, quoted_time(key.created), quoted_time(key.not_before),
-                     quoted_time(key.expires), quoted_time(key.until), dump_json(key.restrictions.to_json()));
+                     quoted_time(key.expires), quoted_time(key.until), dump_json(key.restrictions->to_json()));
 }
 
 std::string signature_line(const std::string& key, ByteView value) {
   return dump_json(Json{{"signature", {{"algorithm", algorithm}, {"key", key}, {"value", base64(value)}}}});
+}
+
+constexpr std::uint8_t no_digit = 0xff;
+constexpr std::array<std::uint8_t, 256> make_hex_digits() {
+  std::array<std::uint8_t, 256> digits{};
+  digits.fill(no_digit);
+  for (std::uint8_t i = 0; i < 16; ++i) digits[static_cast<unsigned char>("0123456789abcdef"[i])] = i;
+  return digits;
+}
+constexpr auto hex_digits = make_hex_digits();
+
+/// Small digits only, as hex() writes them; false where it is no digest.
+bool read_digest(std::string_view text, KeyDigest& digest) {
+  if (text.size() != 2 * digest.size()) return false;
+  unsigned bad = 0;
+  for (std::size_t i = 0; i < digest.size(); ++i) {
+    const unsigned high = hex_digits[static_cast<unsigned char>(text[2 * i])], low = hex_digits[static_cast<unsigned char>(text[2 * i + 1])];
+    bad |= high | low;
+    digest[i] = static_cast<std::uint8_t>(high << 4 | (low & 15U));
+  }
+  return (bad & 0x80U) == 0;
 }
 
 /// The lines, each refused under its own number.
@@ -47,7 +69,8 @@ class Reader {
   Reader& operator=(const Reader&) = delete;
 
   [[noreturn]] void fail(const std::string& what) const {
-    throw Error::tampered(fmt::format("{}: line {}: {}", printable(name_), number_, what), "get the snapshot again from the host that published it");
+    const auto number = number_ == 0 ? static_cast<std::size_t>(std::count(text_.begin(), text_.end(), '\n')) : number_;
+    throw Error::tampered(fmt::format("{}: line {}: {}", printable(name_), number, what), "get the snapshot again from the host that published it");
   }
   std::string_view line() {
     ++number_;
@@ -60,6 +83,7 @@ class Reader {
   [[nodiscard]] bool at_end() const { return at_ == text_.size(); }
   [[nodiscard]] const JsonFail& failing() const { return fail_; }
   void number(std::size_t line) { number_ = line; }
+  void number_of_last() { number_ = 0; }  ///< counted only where it is told
 
  private:
   std::string_view text_;
@@ -116,17 +140,18 @@ class Cursor {
 class RestrictionTexts {
  public:
   explicit RestrictionTexts(const Reader& reader) : reader_(reader) {}
-  const Restrictions& parse(std::string_view text) {
-    const auto known = seen_.find(text);
-    if (known != seen_.end()) return known->second;
-    const Json json = parse_json(text, reader_.failing());
-    if (dump_json(json) != text) reader_.fail("restrictions: not in the one spelling");
-    return seen_.emplace(text, Restrictions::from_json(json, reader_.failing())).first->second;
+  const SharedRestrictions& parse(std::string_view text) {
+    const auto [known, fresh] = seen_.try_emplace(text);
+    if (!fresh) return known->second;
+    if (auto canonical = Restrictions::from_canonical(text)) return known->second = std::move(*canonical);
+    auto restrictions = Restrictions::from_json(parse_json(text, reader_.failing()), reader_.failing());
+    if (dump_json(restrictions.to_json()) != text) reader_.fail("restrictions: not in the one spelling");
+    return known->second = std::move(restrictions);
   }
 
  private:
   const Reader& reader_;
-  std::unordered_map<std::string_view, Restrictions> seen_;
+  std::unordered_map<std::string_view, SharedRestrictions> seen_;
 };
 
 KeyEntry parse_entry(std::string_view line, const Reader& reader, RestrictionTexts& restrictions) {
@@ -139,11 +164,11 @@ KeyEntry parse_entry(std::string_view line, const Reader& reader, RestrictionTex
   at.expect(",\"environment\":");
   key.environment = at.quoted();
   at.expect(",\"digest\":");
-  const auto digest = from_hex(at.quoted());
+  const bool digest = read_digest(at.quoted(), key.digest);
   at.expect(",\"revoked\":");
   key.revoked = at.boolean();
   at.expect(",\"created\":");
-  key.created = at.time().value_or(0);
+  const auto created = at.time();
   at.expect(",\"not_before\":");
   key.not_before = at.time();
   at.expect(",\"expires\":");
@@ -152,8 +177,9 @@ KeyEntry parse_entry(std::string_view line, const Reader& reader, RestrictionTex
   key.until = at.time();
   at.expect(",\"restrictions\":");
   if (!is_id(key.id) || !is_name(key.app) || !is_name(key.environment)) reader.fail("id, app or environment is not a name");
-  if (!digest || digest->size() != key.digest.size()) reader.fail("the digest is not one of SHA-256");
-  std::copy(digest->begin(), digest->end(), key.digest.begin());
+  if (!digest) reader.fail("the digest is not one of SHA-256");
+  if (!created) reader.fail("\"created\" is null");
+  key.created = *created;
   key.restrictions = restrictions.parse(at.object());
   return key;
 }
@@ -181,8 +207,8 @@ SnapshotHeader parse_header(std::string_view line, const Reader& reader) {
   return header;
 }
 
-/// Whose signature it is, once it has been verified over `text`. Throws damaged (65).
-std::string verify(std::string_view text, std::string_view line, const Reader& reader, const std::vector<crypto::PublicKey>& signers) {
+/// Whose signature it is, once it has been verified over the text that has this digest. Throws damaged (65).
+std::string verify(ByteView digest, std::string_view line, const Reader& reader, const std::vector<crypto::PublicKey>& signers) {
   const Json json = parse_json(line, reader.failing());
   JsonReader outer(json, reader.failing());
   JsonReader fields(outer.object("signature"), reader.failing(), "signature");
@@ -194,7 +220,7 @@ std::string verify(std::string_view text, std::string_view line, const Reader& r
   if (!known_algorithm || signature_line(key, value) != line) reader.fail("not in the one spelling");
   for (const auto& signer : signers) {
     if (signer.fingerprint() != key) continue;
-    if (!signer.verify_ecdsa_digest(crypto::sha256(view(text)), value)) reader.fail("the signature is wrong: the file was changed after it was signed");
+    if (!signer.verify_ecdsa_digest(digest, value)) reader.fail("the signature is wrong: the file was changed after it was signed");
     return key;
   }
   reader.fail("it is signed by " + printable(key) + ", which is not the signer that was named");
@@ -218,9 +244,14 @@ Snapshot read_snapshot(std::string_view text, const std::string& name, const std
   if (!text.starts_with("{\"kmapikeys\":") || text.back() != '\n') reader.fail("this is not a snapshot of API keys, or not the whole of it");
   const auto last = text.rfind('\n', text.size() - 2) + 1;
   if (last == 0) reader.fail("the signature is missing");
-  reader.number(static_cast<std::size_t>(std::count(text.begin(), text.end(), '\n')));
+  reader.number_of_last();
   Snapshot snapshot;
-  snapshot.signer = verify(text.substr(0, last), text.substr(last, text.size() - last - 1), reader, signers);
+  crypto::Digest digest(crypto::Hash::sha256);  // both digests in one pass
+  digest.update(view(text.substr(0, last)));
+  const auto signed_digest = digest.value();
+  digest.update(view(text.substr(last)));
+  snapshot.digest = hex(digest.value());
+  snapshot.signer = verify(signed_digest, text.substr(last, text.size() - last - 1), reader, signers);
 
   Reader lines(text.substr(0, last), name);
   snapshot.header = parse_header(lines.line(), lines);

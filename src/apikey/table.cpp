@@ -23,7 +23,8 @@ std::uint64_t mix(std::uint64_t x) noexcept {
 }  // namespace
 
 KeyTable::KeyTable(std::vector<KeyEntry> entries) : entries_(std::move(entries)), size_(entries_.size()) {
-  std::sort(entries_.begin(), entries_.end(), [](const auto& a, const auto& b) { return a.id < b.id; });
+  const auto by_id = [](const auto& a, const auto& b) { return a.id < b.id; };
+  if (!std::is_sorted(entries_.begin(), entries_.end(), by_id)) std::sort(entries_.begin(), entries_.end(), by_id);
   for (std::size_t i = 0; i < size_; ++i) {
     if (!is_id(entries_[i].id)) throw Error::tampered("api key id " + printable(entries_[i].id) + " is none");
     if (i > 0 && entries_[i].id == entries_[i - 1].id) throw Error::tampered("api key id " + entries_[i].id + " occurs twice");

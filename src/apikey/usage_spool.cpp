@@ -135,7 +135,9 @@ void UsageCount::add(const UsageCount& other) {
     known->second.last = std::max(known->second.last, source.last);
   }
   more_sources += other.more_sources;
-  if (other.peak > peak) {
+  if (other.peak > 0 && other.peak_at == peak_at) {
+    peak += other.peak;  // two parts of one second
+  } else if (other.peak > peak) {
     peak = other.peak;
     peak_at = other.peak_at;
   }
@@ -148,9 +150,13 @@ UsageCounter::Slot& UsageCounter::slot(std::string_view id) {
   return found->second;
 }
 
+std::string_view UsageCounter::id_of(const Verdict& verdict) {
+  if (verdict.key != nullptr) return verdict.key->id;
+  return verdict.named_id.empty() ? std::string_view(unknown_id) : verdict.named_id;
+}
+
 void UsageCounter::count(const Verdict& verdict, const Request& request) {
-  const std::string_view id = verdict.key != nullptr ? std::string_view(verdict.key->id) : !verdict.named_id.empty() ? verdict.named_id : std::string_view(unknown_id);
-  auto& [count, second, in_second] = slot(id);
+  auto& [count, second, in_second] = slot(id_of(verdict));
   if (second != request.time) {
     second = request.time;
     in_second = 0;
@@ -185,6 +191,7 @@ UsageCounts UsageCounter::take() {
       continue;
     }
     taken.emplace(slot->first, std::exchange(slot->second.count, {}));
+    slot->second.in_second = 0;  // what comes yet in this second is added up by who reads both
     ++slot;
   }
   counted_ = 0;

@@ -40,7 +40,10 @@ void apply_restore(const Paths& paths) {
   check_trusted(decided);
   std::error_code failed;
   // A log of the old database beside the new one would be played into it.
-  for (const char* tail : {"-wal", "-shm"}) fs::remove(paths.journal().string() + tail, failed);
+  for (const char* name : {"journal.db", "usage.db"}) {
+    if (!fs::exists(decided / name, failed)) continue;  // moved already, or not in the archive
+    for (const char* tail : {"-wal", "-shm"}) fs::remove((paths.root / name).string() + tail, failed);
+  }
   try {
     move_all(decided, paths.root);
   } catch (const fs::filesystem_error& error) {

@@ -15,6 +15,9 @@ namespace {
 constexpr std::int64_t day = 86400;
 constexpr std::int64_t hours_kept = 35 * day, days_kept = 400 * day, spools_kept = 400 * day;
 
+constexpr std::int64_t seconds_kept = 3600;  ///< of a key, before its newest
+constexpr std::int64_t schema = 2;
+
 const std::vector<const char*> tables{
     "CREATE TABLE counts(key TEXT NOT NULL, hour INTEGER NOT NULL, what TEXT NOT NULL, count INTEGER NOT NULL, PRIMARY KEY(key, hour, what)) WITHOUT ROWID",
     "CREATE TABLE totals(key TEXT NOT NULL, what TEXT NOT NULL, count INTEGER NOT NULL, PRIMARY KEY(key, what)) WITHOUT ROWID",
@@ -22,6 +25,10 @@ const std::vector<const char*> tables{
     "CREATE TABLE sources(key TEXT NOT NULL, address TEXT NOT NULL, count INTEGER NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL, PRIMARY KEY(key, address)) WITHOUT ROWID",
     "CREATE TABLE buckets(key TEXT PRIMARY KEY, units INTEGER NOT NULL, at INTEGER NOT NULL) WITHOUT ROWID",
     "CREATE TABLE spools(spool TEXT PRIMARY KEY, batch INTEGER NOT NULL, at INTEGER NOT NULL) WITHOUT ROWID"};
+/// Since version 2: where every check is a process of its own, a burst is seen only in what several of them counted.
+const std::vector<const char*> tables_of_2{
+    "CREATE TABLE seconds(key TEXT NOT NULL, second INTEGER NOT NULL, count INTEGER NOT NULL, PRIMARY KEY(key, second)) WITHOUT ROWID",
+    "CREATE TABLE peaks(key TEXT NOT NULL, hour INTEGER NOT NULL, peak INTEGER NOT NULL, peak_at INTEGER NOT NULL, PRIMARY KEY(key, hour)) WITHOUT ROWID"};
 
 std::int64_t signed_of(std::uint64_t n) { return static_cast<std::int64_t>(n); }
 std::uint64_t unsigned_of(std::int64_t n) { return n < 0 ? 0 : static_cast<std::uint64_t>(n); }
@@ -44,18 +51,22 @@ struct UsageStore::Impl {
   }
 
   void prepare() {
-    if (version() == 0) {
+    if (version() < schema) {
       Transaction transaction(db);
       if (version() == 0) {
         for (const auto* statement : tables) db.exec(statement);
-        db.exec("PRAGMA user_version = 1");
+      }
+      if (version() < schema) {
+        for (const auto* statement : tables_of_2) db.exec(statement);
+        db.exec(("PRAGMA user_version = " + std::to_string(schema)).c_str());
       }
       transaction.commit();
     }
     std::multiset<std::string> found, wanted(tables.begin(), tables.end());
+    wanted.insert(tables_of_2.begin(), tables_of_2.end());
     Statement query(db, "SELECT sql FROM sqlite_master");
     while (query.step()) found.insert(query.text(0));
-    if (version() != 1 || found != wanted) {
+    if (version() != schema || found != wanted) {
       throw Error::tampered("the usage database " + db.name() + " is not as kmtool made it", "move it away: counts of API key use begin anew");
     }
   }
@@ -68,7 +79,24 @@ struct UsageStore::Impl {
 
   void add(const std::vector<UsageStore::Delta>& deltas);
   void add_source(const std::string& key, const UsageStore::Source& source);
+  std::uint64_t add_second(const std::string& key, UnixTime second, std::uint64_t count);
 };
+
+/// All that was counted within this second.
+std::uint64_t UsageStore::Impl::add_second(const std::string& key, UnixTime second, std::uint64_t count) {
+  Statement put(db, "INSERT INTO seconds(key, second, count) VALUES(?1, ?2, ?3) ON CONFLICT(key, second) DO UPDATE SET count = count + ?3");
+  put.bind(1, key).bind(2, second).bind(3, signed_of(count)).run();
+  Statement old(db, "DELETE FROM seconds WHERE key = ?1 AND second < (SELECT max(second) FROM seconds WHERE key = ?1) - ?2");
+  old.bind(1, key).bind(2, seconds_kept).run();
+  Statement query(db, "SELECT count FROM seconds WHERE key = ?1 AND second = ?2");
+  query.bind(1, key).bind(2, second);
+  const std::uint64_t all = query.step() ? unsigned_of(query.integer(0)) : count;  // none: long past, and alone
+  Statement peak(db,
+                 "INSERT INTO peaks(key, hour, peak, peak_at) VALUES(?1, ?2 - ?2 % 3600, ?3, ?2) ON CONFLICT(key, hour) DO UPDATE SET "
+                 "peak_at = CASE WHEN ?3 > peak THEN ?2 ELSE peak_at END, peak = max(peak, ?3)");
+  peak.bind(1, key).bind(2, second).bind(3, signed_of(all)).run();
+  return all;
+}
 
 void UsageStore::Impl::add_source(const std::string& key, const Source& source) {
   Statement known(db, "UPDATE sources SET count = count + ?3, first = min(first, ?4), last = max(last, ?5) WHERE key = ?1 AND address = ?2");
@@ -97,8 +125,9 @@ void UsageStore::Impl::add(const std::vector<Delta>& deltas) {
       hour.bind(1, delta.key).bind(2, delta.hour).bind(3, what).bind(4, signed_of(count)).run();
       total.bind(1, delta.key).bind(2, what).bind(3, signed_of(count)).run();
     }
+    const std::uint64_t peak = delta.peak == 0 ? 0 : add_second(delta.key, delta.peak_at, delta.peak);
     seen.bind(1, delta.key).bind(2, delta.hour).bind(3, or_never(delta.last_allowed)).bind(4, or_never(delta.last_denied));
-    seen.bind(5, signed_of(delta.more_sources)).bind(6, signed_of(delta.peak)).bind(7, delta.peak_at).run();
+    seen.bind(5, signed_of(delta.more_sources)).bind(6, signed_of(peak)).bind(7, delta.peak_at).run();
     for (const auto& source : delta.sources) add_source(delta.key, source);
   }
 }
@@ -203,12 +232,26 @@ std::map<std::string, UsageStore::Seen> UsageStore::seen() const {
   return found;
 }
 
+std::map<std::string, UsageStore::Peak> UsageStore::peaks(UnixTime since) const {
+  Statement query(impl_->db, "SELECT key, peak, peak_at FROM peaks WHERE peak_at >= ?1 ORDER BY key, peak");
+  query.bind(1, since);
+  std::map<std::string, Peak> found;
+  while (query.step()) found[query.text(0)] = {unsigned_of(query.integer(1)), query.integer(2)};  // the last one is the highest
+  return found;
+}
+
 std::vector<UsageStore::Source> UsageStore::sources(const std::string& key) const {
   Statement query(impl_->db, "SELECT address, count, first, last FROM sources WHERE key = ? ORDER BY first DESC, address");
   query.bind(1, key);
   std::vector<Source> found;
   while (query.step()) found.push_back({query.text(0), unsigned_of(query.integer(1)), query.integer(2), query.integer(3)});
   return found;
+}
+
+void UsageStore::copy_to(const std::filesystem::path& file) const {
+  write_private_file(file, {}, false);  // it takes an empty one too
+  Statement copy(impl_->db, "VACUUM INTO ?");
+  copy.bind(1, file.string()).run();
 }
 
 void UsageStore::prune(UnixTime now) {
@@ -220,6 +263,10 @@ void UsageStore::prune(UnixTime now) {
   fold.bind(1, now - hours_kept).run();
   Statement folded(impl_->db, "DELETE FROM counts WHERE (hour < ?1 AND hour % 86400 <> 0) OR hour < ?2");
   folded.bind(1, now - hours_kept).bind(2, now - days_kept).run();
+  Statement seconds(impl_->db, "DELETE FROM seconds WHERE second < ?");
+  seconds.bind(1, now - seconds_kept).run();
+  Statement peaks(impl_->db, "DELETE FROM peaks WHERE hour < ?");
+  peaks.bind(1, now - hours_kept).run();
   Statement spools(impl_->db, "DELETE FROM spools WHERE at < ?");
   spools.bind(1, now - spools_kept).run();
   transaction.commit();

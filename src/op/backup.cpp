@@ -3,6 +3,7 @@
 #include "kmtool/core/encoding.hpp"
 #include "kmtool/core/file.hpp"
 #include "kmtool/journal/archive.hpp"
+#include "kmtool/journal/usage_store.hpp"
 #include "kmtool/op/admin.hpp"
 #include "op/state.hpp"
 
@@ -13,6 +14,8 @@ namespace {
 journal::Archived archived(const std::filesystem::path& root, const std::string& name) {
   return {name, to_bytes(read_file(root / name, std::size_t{1} << 34))};
 }
+
+constexpr const char* usage_name = "usage.db";  // counts of API keys; of a home that has any
 
 /// A private working folder beside the output, removed again.
 struct Scratch {
@@ -64,6 +67,10 @@ std::vector<std::string> backup_home(Context& context, const std::filesystem::pa
   const Scratch scratch(target.parent_path());
   context.journal().copy_to(scratch.path / "journal.db");
   files.push_back(archived(scratch.path, "journal.db"));
+  if (const auto usage = journal::UsageStore::open_existing(root / usage_name)) {
+    usage->copy_to(scratch.path / usage_name);
+    files.push_back(archived(scratch.path, usage_name));
+  }
   const auto archive = scratch.path / "archive";
   write_private_file(archive, {}, false);
   journal::write_archive(archive, files);
@@ -76,7 +83,7 @@ std::vector<std::string> backup_home(Context& context, const std::filesystem::pa
 std::vector<std::string> restore_home(const Options& options, const std::filesystem::path& file) {
   const auto files = journal::read_archive(file);
   for (const auto& entry : files) {
-    if (entry.name != "config.json" && entry.name != "policy.json" && entry.name != "journal.db" && entry.name.rfind("signers/", 0) != 0) {
+    if (entry.name != "config.json" && entry.name != "policy.json" && entry.name != "journal.db" && entry.name != usage_name && entry.name.rfind("signers/", 0) != 0) {
       throw Error::tampered(file.string() + " is not a kmtool home backup: it holds " + entry.name);
     }
   }

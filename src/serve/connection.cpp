@@ -134,6 +134,7 @@ std::size_t Connection::serve(std::string_view data) {
     answer.type = "text/plain; charset=utf-8";
     if (result.state == HeadResult::State::refused) {
       worker_->desk_.counters->bad_request(result.why);
+      worker_->desk_.time = worker_->options_->clock();
       answer.status = result.status;
       answer.body.assign(result.why).append("\n");
       closing_ = true;
@@ -149,7 +150,7 @@ std::size_t Connection::serve(std::string_view data) {
 }
 
 void Connection::respond(const Answer& answer, bool head_only) {
-  append_answer(out_, answer, worker_->date(), closing_, head_only);
+  append_answer(out_, answer, worker_->date(worker_->desk_.time), closing_, head_only);
 }
 
 bool Connection::send_out() {
@@ -180,6 +181,7 @@ void Connection::expire() {
   if (waits_ == Waits::head) {
     Answer answer;
     answer.status = 408;
+    worker_->desk_.time = worker_->options_->clock();
     closing_ = true;
     respond(answer, false);
     send_out();
@@ -300,8 +302,7 @@ void Worker::stop() {
   });
 }
 
-const std::string& Worker::date() {
-  const UnixTime now = options_->clock();
+const std::string& Worker::date(UnixTime now) {
   if (now != date_of_) {
     date_of_ = now;
     date_ = http_date(now);

@@ -93,7 +93,7 @@ class Worker {
   void move_to_back(Connection& connection, bool idle);
   void forget(Connection& connection);
   [[nodiscard]] std::size_t count() const { return idle_.size() + busy_.size(); }
-  const std::string& date();
+  const std::string& date(UnixTime now);
 
   Gateway* gateway_;
   const Options* options_;

@@ -13,7 +13,7 @@ namespace {
 using namespace std::chrono_literals;
 
 /// A revoked key must be denied within a second of its snapshot: looking this often leaves nearly all of it to read and verify.
-constexpr auto look_interval = 50ms;
+constexpr auto look_interval = 20ms;
 /// How far the clocks of this host and of the one that published may differ, in seconds.
 constexpr UnixTime clock_tolerance = 300;
 
@@ -92,8 +92,7 @@ void fill(const apikey::Verdict& verdict, const Question& question, Answer& answ
 }  // namespace
 
 Gateway::Gateway(const Options& options, const Log& log)
-    : options_(options), log_(log), state_(options.state), registry_(options_, state_, log_), spool_(state_.folder(), spool_id) {
-  for (const auto& text : options.trusted_proxies) trusted_.add(text);
+    : options_(options), log_(log), trusted_(options.trusted_proxies), state_(options.state), registry_(options_, state_, log_), spool_(state_.folder(), spool_id) {
   for (int i = 0; i < options.threads; ++i) counters_.push_back(std::make_unique<Counters>());
   started_ = std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
   usage_from_ = options_.clock();
@@ -156,22 +155,26 @@ void Gateway::finish() {
 
 void Gateway::flush() {
   apikey::UsageCounts counts;
-  UnixTime from = 0;
   const UnixTime to = options_.clock();
-  {
-    const std::lock_guard hold(usage_mutex_);
-    counts = usage_.take();
-    from = std::exchange(usage_from_, to);
+  for (auto& shard : usage_) {
+    const std::lock_guard hold(shard.mutex);
+    counts.merge(shard.counter.take());  // an id is in one of them alone
   }
-  if (counts.empty()) return;
+  if (counts.empty()) {
+    usage_from_ = to;
+    return;
+  }
   try {
-    spool_.write(counts, from, to);
+    spool_.write(counts, usage_from_, to);
     batches_.fetch_add(1);
+    usage_from_ = to;
   } catch (...) {
     batch_failures_.fetch_add(1);
-    const std::lock_guard hold(usage_mutex_);
-    usage_.put_back(std::move(counts));
-    usage_from_ = from;
+    for (auto& [id, count] : counts) {
+      auto& shard = shard_of(id);
+      const std::lock_guard hold(shard.mutex);
+      shard.counter.put_back({{id, std::move(count)}});
+    }
     throw;
   }
 }
@@ -180,13 +183,14 @@ void Gateway::flush() {
 
 void Gateway::answer(const Head& head, const Peer& peer, Door door, Desk& desk, Answer& answer) noexcept {
   try {
+    desk.time = options_.clock();
+    desk.begun = desk.done = std::chrono::steady_clock::now();
     const std::string_view path = path_of(head.target);
     const bool ours = path == "/metrics" || path == "/healthz";
     if (door == Door::admin || (door == Door::both && ours && !came_through_proxy(head))) return admin(path, desk, answer);
-    const auto begun = std::chrono::steady_clock::now();
-    check(head, peer, begun, desk, answer);
-    desk.counters->observe(
-        std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now() - begun).count());
+    check(head, peer, desk, answer);
+    desk.done = std::chrono::steady_clock::now();
+    desk.counters->observe(std::chrono::duration_cast<std::chrono::nanoseconds>(desk.done - desk.begun).count());
   } catch (...) {
     answer.status = 403;  // before anything that could fail in its turn
     Counters::add(desk.counters->refusals[static_cast<std::size_t>(Refusal::internal)]);
@@ -200,11 +204,11 @@ void Gateway::answer(const Head& head, const Peer& peer, Door door, Desk& desk, 
   }
 }
 
-void Gateway::check(const Head& head, const Peer& peer, std::chrono::steady_clock::time_point now, Desk& desk, Answer& answer) {
+void Gateway::check(const Head& head, const Peer& peer, Desk& desk, Answer& answer) {
   Question question;
   read_question(head, peer, trusted_, options_.query_key, question);
-  question.attributes.time = options_.clock();
-  question.attributes.microseconds = std::chrono::duration_cast<std::chrono::microseconds>(now.time_since_epoch()).count();
+  question.attributes.time = desk.time;
+  question.attributes.microseconds = std::chrono::duration_cast<std::chrono::microseconds>(desk.begun.time_since_epoch()).count();
   registry_.refresh(desk.view);
   if (const auto refusal = not_ready(desk.view.loaded.get(), question.attributes.time)) return refuse(*refusal, desk, answer);
   if (question.two_keys) return refuse(Refusal::two_keys, desk, answer);
@@ -216,8 +220,9 @@ void Gateway::decide(const Question& question, Desk& desk, Answer& answer) {
   Loaded& loaded = *desk.view.loaded;
   const auto verdict = apikey::decide(loaded.snapshot.table, question.key, question.attributes, &loaded);
   {
-    const std::lock_guard hold(usage_mutex_);
-    usage_.count(verdict, question.attributes);
+    auto& shard = shard_of(apikey::UsageCounter::id_of(verdict));
+    const std::lock_guard hold(shard.mutex);
+    shard.counter.count(verdict, question.attributes);
   }
   fill(verdict, question, answer);
   Counters::add(desk.counters->rules[verdict.allowed ? 0 : static_cast<std::size_t>(verdict.rule)]);

@@ -1,4 +1,5 @@
 #pragma once
+#include <array>
 #include <atomic>
 #include <condition_variable>
 #include <memory>
@@ -18,6 +19,9 @@ namespace kmtool::serve {
 struct Desk {
   Counters* counters = nullptr;
   Registry::View view;
+  /// When the request that is answered was read, and when it had been: the clocks are looked at once a request.
+  UnixTime time = 0;
+  std::chrono::steady_clock::time_point begun, done;
 };
 
 /// Decides requests, counts them, and keeps the registry fresh on threads of its own. Knows nothing of sockets.
@@ -44,7 +48,7 @@ class Gateway {
   [[nodiscard]] Totals totals() const { return totals_of(counters_); }
 
  private:
-  void check(const Head& head, const Peer& peer, std::chrono::steady_clock::time_point now, Desk& desk, Answer& answer);
+  void check(const Head& head, const Peer& peer, Desk& desk, Answer& answer);
   void decide(const Question& question, Desk& desk, Answer& answer);
   [[nodiscard]] std::optional<Refusal> not_ready(const Loaded* loaded, UnixTime now) const;
   void refuse(Refusal refusal, Desk& desk, Answer& answer);
@@ -62,9 +66,14 @@ class Gateway {
   Registry registry_;
   std::vector<std::unique_ptr<Counters>> counters_;
   double started_ = 0;
-  std::mutex usage_mutex_;
-  apikey::UsageCounter usage_;
-  UnixTime usage_from_ = 0;
+  /// Counts by the last digit of the id, so that threads seldom wait for each other.
+  struct alignas(64) Shard {
+    std::mutex mutex;
+    apikey::UsageCounter counter;
+  };
+  Shard& shard_of(std::string_view id) { return usage_[static_cast<unsigned char>(id.back()) % usage_.size()]; }
+  std::array<Shard, 16> usage_;
+  UnixTime usage_from_ = 0;  ///< of the thread that flushes
   apikey::SpoolWriter spool_;
   std::atomic<std::uint64_t> batches_{0}, batch_failures_{0};
   std::mutex wake_mutex_;

@@ -3,6 +3,9 @@
 #include <algorithm>
 #include <cctype>
 
+#include "kmtool/core/error.hpp"
+#include "kmtool/core/text.hpp"
+
 namespace kmtool::serve {
 namespace {
 
@@ -124,11 +127,20 @@ void add_scopes(std::string_view value, std::vector<std::string_view>& scopes) {
 
 }  // namespace
 
+TrustedProxies::TrustedProxies(const std::vector<std::string>& texts) {
+  for (const auto& text : texts) add(text);
+}
+
 void TrustedProxies::add(const std::string& text) {
   if (text == "unix") {
     local = true;
-  } else {
-    networks.push_back(apikey::Network::parse(text));
+    return;
+  }
+  const bool everything = text.ends_with("/0");
+  if (!everything) networks.push_back(apikey::Network::parse(text));
+  if (everything || apikey::cover_everything(networks)) {
+    throw Error::usage("trusted proxy " + printable(text) + ": every address is in it, and every client could say that it is another",
+                       "name the proxies alone: --trusted-proxy 127.0.0.1, or the network that only they are in");
   }
 }
 

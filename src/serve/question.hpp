@@ -21,7 +21,9 @@ struct TrustedProxies {
   std::vector<apikey::Network> networks;
   bool local = false;  ///< everybody on the unix socket
 
-  /// `unix`, or a network; throws usage (64).
+  TrustedProxies() = default;
+  /// `unix`, or a network, each; throws usage (64), also where together they are every address.
+  explicit TrustedProxies(const std::vector<std::string>& texts);
   void add(const std::string& text);
   [[nodiscard]] bool contains(const apikey::Address& address) const;
   [[nodiscard]] bool contains(const Peer& peer) const;

@@ -54,12 +54,16 @@ void Registry::poll(bool always) {
 void Registry::look_and_load(bool always) {
   try {
     const Identity found = look();
+    const auto steady = std::chrono::steady_clock::now();
     const bool first = generation_.load() == 0 && last_error_.empty();
-    const bool retry = state_failed() && std::chrono::steady_clock::now() >= retry_at_;
-    if (!first && !always && !again_ && !retry && found == seen_) return;
-    retry_at_ = std::chrono::steady_clock::now() + std::chrono::seconds(1);
+    const bool retry = state_failed() && steady >= retry_at_;
+    const bool again = again_at_ && steady >= *again_at_;
+    if (!first && !always && !again && !retry && found == seen_) return;
+    retry_at_ = steady + std::chrono::seconds(1);
+    if (found != seen_ || again) again_at_.reset();
+    // Once more, when a change would show: by the kernel's own time, which nobody can set.
+    if (found != seen_ && std::abs(now() - found.changed) < young) again_at_ = steady + std::chrono::nanoseconds(young);
     seen_ = found;
-    again_ = now() - found.modified < young;
     load();
   } catch (const Error& error) {
     not_accepted(error);
@@ -95,54 +99,78 @@ void Registry::watch_expiry() {
 
 void Registry::load() {
   const std::string text = read_file(file_, apikey::largest_snapshot);
+  if (take_again(text)) return;
   auto next = std::make_shared<Loaded>();
-  next->digest = hex(crypto::sha256(view(text)));
+  next->snapshot = apikey::read_snapshot(text, printable(file_.string()), signers_);
+  next->size = text.size();
+  accept(std::move(next));
+}
+
+bool Registry::take_again(const std::string& text) {
+  std::shared_ptr<Loaded> current;
   {
     const std::lock_guard hold(mutex_);
-    if (current_ && current_->digest == next->digest && !state_failed()) {
-      file_accepted_ = true;
-      last_error_.clear();
-      return;
-    }
+    current = current_;
   }
-  next->snapshot = apikey::read_snapshot(text, printable(file_.string()), signers_);
-  accept(std::move(next));
+  if (!current || current->size != text.size() || hex(crypto::sha256(view(text))) != current->snapshot.digest) return false;
+  const bool failed = state_failed();
+  if (failed) remember(*current);
+  settled();
+  if (failed) say_serving(*current);
+  return true;
+}
+
+void Registry::settled() {
+  const std::lock_guard hold(mutex_);
+  file_accepted_ = true;
+  last_error_.clear();
+}
+
+void Registry::say_serving(const Loaded& loaded) const {
+  const auto& header = loaded.snapshot.header;
+  log_("serving snapshot " + std::to_string(header.sequence) + ": " + std::to_string(header.keys) + (header.keys == 1 ? " key" : " keys") +
+       ", not after " + rfc3339(header.not_after));
 }
 
 void Registry::accept(std::shared_ptr<Loaded> next) {
   const auto& header = next->snapshot.header;
-  try {
-    state_->advance(header.home, header.sequence, next->digest);
-    state_failed_.store(false, std::memory_order_release);
-  } catch (const Error& error) {
-    if (error.exit() != ExitCode::refused) state_failed_.store(true, std::memory_order_release);
-    throw;
-  }
+  state_->require(header.home, header.sequence, next->snapshot.digest);
   next->at = clock_();
   fill_slots(*next);
-  const std::uint64_t keys = next->snapshot.table.size(), sequence = header.sequence;
-  const UnixTime not_after = header.not_after;
   {
     const std::lock_guard hold(mutex_);
     if (current_) retired_.push_back(std::move(current_));
-    current_ = std::move(next);
-    file_accepted_ = true;
+    current_ = next;
     ++reloads_;
   }
   generation_.fetch_add(1, std::memory_order_acq_rel);
-  last_error_.clear();
-  log_("serving snapshot " + std::to_string(sequence) + ": " + std::to_string(keys) + (keys == 1 ? " key" : " keys") +
-       ", not after " + rfc3339(not_after));
+  // Served first: a slow disk must not keep a revoked key alive. Whoever could withhold the file after a crash in between could
+  // have withheld it before; and where the sequence cannot be kept, everything is denied.
+  remember(*next);
+  settled();
+  say_serving(*next);
+}
+
+void Registry::remember(const Loaded& loaded) {
+  const auto& header = loaded.snapshot.header;
+  try {
+    state_->advance(header.home, header.sequence, loaded.snapshot.digest);
+    state_failed_.store(false, std::memory_order_release);
+  } catch (const Error&) {
+    state_failed_.store(true, std::memory_order_release);
+    throw;
+  }
 }
 
 void Registry::fill_slots(Loaded& next) {
   // Both are sorted by id: one walk through each.
   const auto& entries = next.snapshot.table.entries();
   Slots kept;
+  kept.reserve(slots_.size());
   auto old = slots_.begin();
   next.slots.resize(entries.size());
   for (std::size_t i = 0; i < entries.size(); ++i) {
-    const auto& rate = entries[i].restrictions.rate;
+    const auto& rate = entries[i].restrictions->rate;
     if (!rate) continue;
     const std::uint64_t id = apikey::id_number(entries[i].id).value_or(0);
     while (old != slots_.end() && old->first < id) ++old;

@@ -3,6 +3,7 @@
 #include <filesystem>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -24,7 +25,7 @@ struct RateSlot {
 /// A snapshot that was accepted. Immutable but for the buckets.
 struct Loaded final : apikey::RateGate {
   apikey::Snapshot snapshot;
-  std::string digest;  ///< SHA-256 of the file, hex
+  std::size_t size = 0;  ///< of the file, bytes
   UnixTime at = 0;
   std::vector<std::shared_ptr<RateSlot>> slots;  ///< by index; null where no rate is set
 
@@ -37,8 +38,8 @@ class Registry {
   /// Reads the signers' keys; throws missing (66), damaged (65).
   Registry(const Options& options, State& state, Log log);
 
-  /// Looks at the file and takes it where it has changed: signature, then sequence, then the state folder, then it is served.
-  /// What is served now stays until then. `always`: read it even if it looks the same.
+  /// Looks at the file and takes it where it has changed: signature, then sequence; then it is served, and the sequence written to
+  /// the state folder. What is served now stays until then. `always`: read it even if it looks the same.
   void poll(bool always = false);
 
   /// A thread's own reference, renewed when there is a new one.
@@ -63,9 +64,14 @@ class Registry {
   [[nodiscard]] Identity look() const;
   void look_and_load(bool always);
   void load();
+  /// The same file again: true, and nothing to do but what could not be remembered.
+  bool take_again(const std::string& text);
+  void settled();
+  void say_serving(const Loaded& loaded) const;
   void watch_expiry();
   void free_retired();
   void accept(std::shared_ptr<Loaded> next);
+  void remember(const Loaded& loaded);
   void fill_slots(Loaded& next);
   void not_accepted(const Error& error);
   void renew(View& view) const;
@@ -76,7 +82,7 @@ class Registry {
   Clock clock_;
   Log log_;
   Identity seen_;
-  bool again_ = false;                                ///< the file was so young that a change would not show
+  std::optional<std::chrono::steady_clock::time_point> again_at_;  ///< the file was so young that a change would not show
   std::chrono::steady_clock::time_point retry_at_{};  ///< of a state folder that could not be written
   std::string last_error_;
   enum class Told { nothing, ends, over } told_ = Told::nothing;  ///< of the snapshot of this number:

@@ -124,10 +124,8 @@ void require_sensible(const Options& options) {
 /// The sockets, the threads, and the order in which all of it ends.
 class Server {
  public:
-  Server(const Options& options, Gateway& gateway, const StopToken& stop, const Log& log)
-      : options_(options), gateway_(gateway), stop_(stop), log_(log) {
-    for (const auto& text : options.listen) listeners_.emplace_back(text, options.socket_mode);
-    for (const auto& text : options.admin_listen) listeners_.emplace_back(text, options.socket_mode);
+  Server(const Options& options, std::vector<Listener> listeners, Gateway& gateway, const StopToken& stop, const Log& log)
+      : options_(options), gateway_(gateway), stop_(stop), log_(log), listeners_(std::move(listeners)) {
     const std::size_t files = raise_open_files();
     const std::size_t possible = files > 2 * reserved ? files - reserved : reserved;
     const std::size_t most = options.max_connections == 0 ? possible : std::min(options.max_connections, possible);
@@ -205,6 +203,15 @@ class Server {
   std::exception_ptr fault_;
 };
 
+/// Those of checks first.
+std::vector<Listener> listen_on(const Options& options) {
+  std::vector<Listener> listeners;
+  for (const auto* texts : {&options.listen, &options.admin_listen}) {
+    for (const auto& text : *texts) listeners.emplace_back(text, options.socket_mode);
+  }
+  return listeners;
+}
+
 }  // namespace
 
 Summary run(const Options& options, const StopToken& stop, const Log& log) {
@@ -214,8 +221,10 @@ Summary run(const Options& options, const StopToken& stop, const Log& log) {
     const std::lock_guard hold(mutex);
     log(line);
   };
+  // Nobody is answered yet, but what is wrong with an address is said before anything is served.
+  auto listeners = listen_on(options);
   Gateway gateway(options, one_at_a_time);
-  Server(options, gateway, stop, one_at_a_time).run();
+  Server(options, std::move(listeners), gateway, stop, one_at_a_time).run();
   gateway.finish();
   const Totals totals = gateway.totals();
   return {totals.allowed, totals.denied, totals.bad_requests, totals.connections};

@@ -37,7 +37,7 @@ State::State(const std::filesystem::path& folder) : folder_(std::filesystem::abs
   if (!is_uuid(home_) || spelling(home_, sequence_, digest_) != text) fail("it is not in its one spelling");
 }
 
-void State::advance(const std::string& home, std::uint64_t sequence, const std::string& digest) {
+void State::require(const std::string& home, std::uint64_t sequence, const std::string& digest) const {
   if (!home_.empty() && home != home_) {
     throw Error::refused("rollback", "the snapshot is by home " + home + ", and " + home_ + " was served before",
                          "a new home needs a new --state folder");
@@ -48,11 +48,15 @@ void State::advance(const std::string& home, std::uint64_t sequence, const std::
         "the snapshot is number " + std::to_string(sequence) + ", and number " + std::to_string(sequence_) + " was served before",
         "an older snapshot could revive a revoked key; publish a new one");
   }
-  if (sequence == sequence_ && home == home_) {
-    if (digest == digest_) return;
+  if (sequence == sequence_ && home == home_ && digest != digest_) {
     throw Error::refused("rollback", "another snapshot of the same number " + std::to_string(sequence) + " was served before",
                          "publish a new one");
   }
+}
+
+void State::advance(const std::string& home, std::uint64_t sequence, const std::string& digest) {
+  require(home, sequence, digest);
+  if (sequence == sequence_ && home == home_) return;
   write_private_file(folder_ / "sequence", view(spelling(home, sequence, digest)), true);
   home_ = home;
   sequence_ = sequence;

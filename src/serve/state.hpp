@@ -20,9 +20,11 @@ class State {
   [[nodiscard]] const std::string& home() const noexcept { return home_; }
   [[nodiscard]] std::uint64_t sequence() const noexcept { return sequence_; }
 
-  /// Remembers a snapshot before it is served. Throws refused (77): it is older, of another home, or another one of the same
-  /// number (a home that was put back from a backup goes on from where it was; `apikey publish` again gives it a new number).
-  /// Throws io (74) where it could not be made durable; the memory then stays as it was, and the caller must deny.
+  /// May this snapshot be served? Throws refused (77): it is older, of another home, or another one of the same number (a home that
+  /// was put back from a backup goes on from where it was; `apikey publish` again gives it a new number).
+  void require(const std::string& home, std::uint64_t sequence, const std::string& digest) const;
+  /// Remembers a snapshot for which require() does not throw. Throws io (74) where it could not be made durable; the memory then
+  /// stays as it was, and the caller must deny.
   void advance(const std::string& home, std::uint64_t sequence, const std::string& digest);
 
   /// Usage is spooled beside it.

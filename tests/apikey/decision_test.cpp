@@ -30,7 +30,7 @@ Rule rule_of(const KeyTable& table, std::string_view key, const Request& request
 class Limited : public RateGate {
  public:
   Answer ask(const KeyEntry& key, std::uint32_t, std::int64_t microseconds, bool only_look) override {
-    const auto& rate = key.restrictions.rate.value();
+    const auto& rate = key.restrictions->rate.value();
     if (only_look ? bucket.peek(rate, microseconds) : bucket.take(rate, microseconds)) return {};
     return {false, bucket.retry_after(rate, microseconds)};
   }
@@ -119,8 +119,10 @@ TEST_CASE("times: the first second in, the first second out") {
 
 TEST_CASE("the rate comes last: who is denied otherwise takes nothing from it") {
   auto key = made(5);
-  key.entry.restrictions.ip = {Network::parse("10.0.0.0/8")};
-  key.entry.restrictions.rate = Rate::parse("2/min");
+  Restrictions restrictions;
+  restrictions.ip = {Network::parse("10.0.0.0/8")};
+  restrictions.rate = Rate::parse("2/min");
+  key.entry.restrictions = restrictions;
   const KeyTable table({key.entry});
   Limited gate;
   Request inside, outside;
@@ -158,8 +160,10 @@ TEST_CASE("token bucket: bursts, refill, a clock that runs backwards") {
 
 TEST_CASE("explain says every rule, and decides as decide does") {
   auto key = made(5);
-  key.entry.restrictions.ip = {Network::parse("10.0.0.0/8")};
-  key.entry.restrictions.referrer = {ReferrerPattern::parse("example.com")};
+  Restrictions restrictions;
+  restrictions.ip = {Network::parse("10.0.0.0/8")};
+  restrictions.referrer = {ReferrerPattern::parse("example.com")};
+  key.entry.restrictions = restrictions;
   const KeyTable table({key.entry});
   Request request;
   request.set_client("192.0.2.1");

@@ -310,6 +310,35 @@ TEST_CASE("what no client can be, and what is said twice, is refused") {
   CHECK_THROWS_AS(twice.require_sensible(), Error);
 }
 
+TEST_CASE("networks that together are every address") {
+  const auto all = [](std::initializer_list<const char*> texts) {
+    std::vector<Network> networks;
+    for (const auto* text : texts) networks.push_back(Network::parse(text));
+    return cover_everything(networks);
+  };
+  CHECK_FALSE(all({}));
+  CHECK(all({"0.0.0.0/1", "128.0.0.0/1"}));
+  CHECK(all({"128.0.0.0/1", "10.0.0.0/8", "64.0.0.0/2", "0.0.0.0/2"}));
+  CHECK(all({"0.0.0.0/1", "0.0.0.0/1", "128.0.0.0/2", "192.0.0.0/2"}));
+  CHECK_FALSE(all({"0.0.0.0/1", "0.0.0.0/2", "64.0.0.0/2"}));
+  CHECK_FALSE(all({"0.0.0.0/1", "128.0.0.0/2"}));
+  CHECK_FALSE(all({"0.0.0.0/1", "8000::/1"}));
+  CHECK_FALSE(all({"8000::/1", "4000::/2"}));
+  // Everything but one address, in 32 networks.
+  std::vector<Network> most;
+  for (int bits = 1; bits <= 32; ++bits) {
+    const std::uint32_t base = std::uint32_t{1} << (32 - bits);
+    const std::uint8_t bytes[4] = {static_cast<std::uint8_t>(base >> 24), static_cast<std::uint8_t>(base >> 16), static_cast<std::uint8_t>(base >> 8), static_cast<std::uint8_t>(base)};
+    most.push_back(Network{Address::from_v4(bytes), bits});
+  }
+  CHECK_FALSE(cover_everything(most));
+  most.push_back(Network::parse("0.0.0.0"));
+  CHECK(cover_everything(most));
+  Restrictions restrictions;
+  restrictions.ip = most;
+  CHECK_FALSE(restrictions.network());
+}
+
 TEST_CASE("JSON: one spelling, both ways") {
   Restrictions all;
   all.ip = {Network::parse("10.0.0.0/8")};
@@ -321,6 +350,16 @@ TEST_CASE("JSON: one spelling, both ways") {
   all.unrestricted = true;
   const JsonFail fail = [](const std::string& what) { throw Error::tampered(what); };
   CHECK(Restrictions::from_json(all.to_json(), fail) == all);
+  const auto text = dump_json(all.to_json());
+  CHECK(Restrictions::from_canonical(text) == all);
+  CHECK(Restrictions::from_canonical("{}") == Restrictions{});
+  for (std::size_t i = 0; i < text.size(); ++i) {  // whatever is changed is refused, or says something else and is spelled so
+    auto changed = text;
+    changed[i] = static_cast<char>(changed[i] ^ 1);
+    const auto read = Restrictions::from_canonical(changed);
+    if (read) CHECK(dump_json(read->to_json()) == changed);
+    CHECK_FALSE(Restrictions::from_canonical(text.substr(0, i)).has_value());
+  }
   CHECK(dump_json(all.to_json()["referrer"]) == R"(["https://xn--bcher-kva.example:8443/app/*"])");
   auto other = all.to_json();
   other["ip"][0] = "10.0.0.0/08";

@@ -109,7 +109,7 @@ TEST_CASE_FIXTURE(Fixture, "nothing else is found: noise, other keys of the same
 
 TEST_CASE_FIXTURE(Fixture, "reports carry no key") {
   ScanReport report;
-  for (auto& hit : scan(issued + "\n" + stripe)) report.findings.push_back({"src/app.py", "", "", "", std::move(hit)});
+  for (auto& hit : scan(issued + "\n" + stripe)) report.findings.push_back({"src/app.py", "", "", "", "", std::move(hit)});
   for (const auto& text : {dump_json(to_json(report)), dump_json(to_sarif(report))}) {
     CHECK(text.find("7f3k9q2x4b") != std::string::npos);
     CHECK(text.find(issued.substr(15)) == std::string::npos);

@@ -42,9 +42,11 @@ std::vector<KeyEntry> entries(std::size_t count, bool different = false) {
     key.created = 1700000000;
     if (i % 3 == 0) key.expires = 1900000000;
     if (i % 5 == 0) key.revoked = true;
-    key.restrictions.ip = {Network::parse("10.0.0.0/8")};
-    if (different) key.restrictions.ip.push_back(Network::parse("192.0." + std::to_string(i / 256 % 256) + "." + std::to_string(i % 256)));
-    key.restrictions.rate = Rate::parse("60/min");
+    Restrictions restrictions;
+    restrictions.ip = {Network::parse("10.0.0.0/8")};
+    if (different) restrictions.ip.push_back(Network::parse("192.0." + std::to_string(i / 256 % 256) + "." + std::to_string(i % 256)));
+    restrictions.rate = Rate::parse("60/min");
+    key.restrictions = std::move(restrictions);
     keys.push_back(std::move(key));
   }
   return keys;

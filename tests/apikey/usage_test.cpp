@@ -1,4 +1,5 @@
 #include <doctest/doctest.h>
+#include <sqlite3.h>
 
 #include <filesystem>
 #include <fstream>
@@ -147,6 +148,78 @@ TEST_CASE("the counter: who proved nothing is counted under the id that was name
   CHECK(counts.at(id).peak_at == time_of_test);
   CHECK(counts.at(unknown_id).denied[static_cast<std::size_t>(Rule::unknown)] == 1);
   CHECK(counts.at(unknown_id).sources.empty());
+}
+
+TEST_CASE("a second that two batches share is added up, and a batch has only its own part of it") {
+  UsageCounter counter;
+  KeyEntry entry;
+  entry.id = id;
+  Verdict verdict;
+  verdict.allowed = true;
+  verdict.rule = Rule::none;
+  verdict.key = &entry;
+  Request request;
+  request.time = time_of_test;
+  for (int i = 0; i < 5; ++i) counter.count(verdict, request);
+  auto first = counter.take();
+  for (int i = 0; i < 3; ++i) counter.count(verdict, request);
+  const auto second = counter.take();
+  CHECK(second.at(id).peak == 3);
+  first.at(id).add(second.at(id));
+  CHECK(first.at(id).peak == 8);
+  request.time += 1;
+  for (int i = 0; i < 6; ++i) counter.count(verdict, request);
+  first.at(id).add(counter.take().at(id));
+  CHECK(first.at(id).peak == 8);
+  CHECK(first.at(id).peak_at == time_of_test);
+}
+
+TEST_CASE("the usage database sees a burst of which every process counted one") {
+  const test::TempDir dir;
+  auto store = journal::UsageStore::open(dir / "usage.db");
+  const auto one = [](UnixTime at, std::uint64_t requests = 1) {
+    journal::UsageStore::Delta delta;
+    delta.key = id;
+    delta.hour = at - at % 3600;
+    delta.counts["allowed"] = requests;
+    delta.peak = requests;
+    delta.peak_at = at;
+    return delta;
+  };
+  for (int i = 0; i < 60; ++i) store.add({one(time_of_test)});
+  for (int i = 0; i < 40; ++i) store.add({one(time_of_test + 1)});
+  CHECK(store.seen().at(id).peak == 60);
+  CHECK(store.seen().at(id).peak_at == time_of_test);
+  // Two gateways, one after the other.
+  store.add({one(time_of_test + 10, 100)});
+  store.add({one(time_of_test + 3000, 30)});
+  store.add({one(time_of_test + 10, 70)});
+  CHECK(store.seen().at(id).peak == 170);
+  // An older peak does not hide a newer, lower one.
+  const UnixTime later = time_of_test + 100000;
+  for (int i = 0; i < 55; ++i) store.add({one(later)});
+  CHECK(store.seen().at(id).peak == 170);
+  CHECK(store.peaks(later - 3600).at(id).count == 55);
+  CHECK(store.peaks(later - 3600).at(id).at == later);
+  CHECK(store.peaks(0).at(id).count == 170);
+  CHECK(store.peaks(later + 1).empty());
+  store.prune(later + 40 * 86400);
+  CHECK(store.peaks(0).empty());
+  CHECK(store.seen().at(id).peak == 170);
+  store.copy_to(dir / "copy.db");
+  CHECK(journal::UsageStore::open_existing(dir / "copy.db")->totals() == store.totals());
+}
+
+TEST_CASE("a usage database of version 1 is taken over") {
+  const test::TempDir dir;
+  const auto file = dir / "usage.db";
+  { auto store = journal::UsageStore::open(file); }
+  sqlite3* db = nullptr;
+  REQUIRE(sqlite3_open(file.c_str(), &db) == SQLITE_OK);
+  REQUIRE(sqlite3_exec(db, "DROP TABLE seconds; DROP TABLE peaks; PRAGMA user_version = 1", nullptr, nullptr, nullptr) == SQLITE_OK);
+  sqlite3_close(db);
+  auto store = journal::UsageStore::open(file);
+  CHECK(store.peaks(0).empty());
 }
 
 TEST_CASE("sources are bounded") {

@@ -61,7 +61,11 @@ class Signer:
                 "digest": key.get("digest") or hashlib.sha256(key_text(key["number"]).encode()).hexdigest(), "revoked": key.get("revoked", False),
                 "created": rfc3339(created), "not_before": key.get("not_before"), "expires": key.get("expires"), "until": key.get("until"),
                 "restrictions": key.get("restrictions", {"unrestricted": True})}))
-        body = ("\n".join(lines) + "\n").encode()
+        return self.signed("\n".join(lines) + "\n")
+
+    def signed(self, body):
+        """The lines, with the signature's below."""
+        body = body.encode()
         signature = subprocess.run(["openssl", "dgst", "-sha256", "-sign", self.key], input=body, check=True, capture_output=True).stdout
         return body + (compact({"signature": {"algorithm": "ecdsa-p256-sha256", "key": self.fingerprint, "value": base64.b64encode(signature).decode()}}) + "\n").encode()
 

@@ -182,6 +182,7 @@ class Scan(harness.Case):
         self.assertEqual(sarif.code, 1, sarif)
         result = json.loads(sarif.out)["runs"][0]["results"][0]
         self.assertEqual(result["locations"][0]["physicalLocation"]["region"]["startLine"], 2)
+        self.assertEqual(result["locations"][0]["physicalLocation"]["artifactLocation"], {"uri": "app.py", "uriBaseId": "SRCROOT"})
         table = self.kmtool("apikey", "scan", self.tree / "app.py")
         self.assertIn(self.issued["id"], table.out)
         for output in (sarif.out, table.out + table.err):
@@ -214,6 +215,84 @@ class Scan(harness.Case):
         result = self.kmtool("apikey", "scan", tree, timeout=60)
         self.assertEqual(result.code, 1, result)
         self.assertNotIn("\x1b", result.out)
+
+    def test_sarif_paths(self):
+        """Relative to what was named, percent-encoded; a reader that puts them together again finds the file."""
+        import urllib.parse
+        root = self.dir / "a tree"
+        odd = root / "sub" / "50% ä#?.txt"
+        odd.parent.mkdir(parents=True)
+        odd.write_text(self.key)
+        alone = self.dir / "alone.txt"
+        alone.write_text(self.key)
+        result = self.kmtool("apikey", "scan", "a tree", str(alone), "--format", "sarif", cwd=self.dir)
+        self.assertEqual(result.code, 1, result)
+        run = json.loads(result.out)["runs"][0]
+        found = set()
+        for each in run["results"]:
+            location = each["locations"][0]["physicalLocation"]["artifactLocation"]
+            self.assertRegex(location["uri"], r"^[A-Za-z0-9._~/%-]+$")
+            base = run["originalUriBaseIds"][location["uriBaseId"]]["uri"]
+            self.assertTrue(base.startswith("file:///") and base.endswith("/"), base)
+            found.add(urllib.parse.unquote(urllib.parse.urlparse(urllib.parse.urljoin(base, location["uri"])).path))
+        self.assertEqual(found, {str(odd), str(alone)})
+        git = self.kmtool("apikey", "scan", self.tree / "d0", "--git", "--format", "sarif")
+        run = json.loads(git.out)["runs"][0]
+        uris = [r["locations"][0]["physicalLocation"]["artifactLocation"]["uri"] for r in run["results"]]
+        self.assertIn("old.env", uris)
+
+    def test_what_is_no_file(self):
+        pipe = self.dir / "pipe"
+        os.mkfifo(pipe)
+        for named in (pipe, "/dev/null", "/dev/stdin"):
+            self.refused(66, "apikey", "scan", named, says="nothing of what was named")
+        self.assertIn("not a regular file", self.kmtool("apikey", "scan", pipe).err)
+        beside = self.kmtool("apikey", "scan", pipe, self.tree / "app.py", "--json", timeout=60)
+        self.assertEqual((beside.code, len(beside.json()["findings"]), len(beside.json()["skipped"])), (1, 1, 1), beside)
+        self.assertEqual(self.kmtool("apikey", "scan", pipe, self.tree / "d0").code, 0)
+        link = self.dir / "link"
+        link.symlink_to(self.tree / "app.py")
+        self.assertEqual(len(self.kmtool("apikey", "scan", link, "--json").json()["findings"]), 1)
+
+    def test_a_log_full_of_one_key(self):
+        """Neither slow nor endless: a thousand are told, the rest is counted."""
+        log = self.dir / "access.log"
+        log.write_text(f"GET /orders?api_key={self.key} 200\n" * 30000)
+        begun = os.times().children_user
+        result = self.kmtool("apikey", "scan", log, "--json")
+        self.assertLess(os.times().children_user - begun, 20)
+        findings = result.json()["findings"]
+        self.assertEqual((len(findings), findings[0]["more"], findings[999]["line"]), (1000, 29000, 1000))
+
+    def test_a_damaged_git_object_costs_no_other(self):
+        tree = self.dir / "damaged"
+        tree.mkdir()
+        git = lambda *words: subprocess.run(["git", "-C", tree, *words], env=dict(self.env, GIT_AUTHOR_NAME="a", GIT_AUTHOR_EMAIL="a@b", GIT_COMMITTER_NAME="a", GIT_COMMITTER_EMAIL="a@b"), check=True, stdout=subprocess.PIPE).stdout.decode().strip()  # noqa: E731
+        git("init", "-q")
+        for n in range(30):
+            (tree / f"f{n}").write_text(f"{n} {self.key if n % 10 == 3 else 'nothing'}\n" * (20000 if n == 5 else 1))
+        git("add", ".")
+        git("commit", "-q", "-m", "all")
+        victims = [git("rev-parse", f"HEAD:f{n}") for n in (5, 7)]
+        for n in range(30):
+            (tree / f"f{n}").unlink()
+        for number, victim in enumerate(victims):
+            file = tree / ".git" / "objects" / victim[:2] / victim[2:]
+            file.chmod(0o600)
+            data = bytearray(file.read_bytes())
+            if number == 0:
+                data[len(data) // 2:] = b"x" * (len(data) - len(data) // 2)  # breaks off inside
+            else:
+                data = bytearray(b"garbage")
+            file.write_bytes(data)
+        result = self.kmtool("apikey", "scan", tree, "--git", "--json")
+        report = result.json()
+        self.assertEqual(result.code, 1, result)
+        self.assertEqual(sorted(f["path"] for f in report["findings"]), ["f13", "f23", "f3"])
+        self.assertEqual(len(report["unread"]), 2, report["unread"])
+        for victim in victims:
+            self.assertIn(victim, " ".join(report["unread"]))
+            self.assertIn(victim, result.err)
 
     def test_rule_for_others(self):
         rule = self.ok("apikey", "scan", "--rules", "gitleaks").out

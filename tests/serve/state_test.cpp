@@ -22,7 +22,11 @@ TEST_CASE("the sequence only goes up, also over a restart") {
     CHECK(state.home().empty());
     state.advance(home, 3, "aa");
     state.advance(home, 3, "aa");
+    CHECK_NOTHROW(state.require(home, 5, "bb"));
+    CHECK(state.sequence() == 3);
     state.advance(home, 5, "bb");
+    CHECK_NOTHROW(state.require(home, 5, "bb"));
+    CHECK(error_of([&] { state.require(home, 4, "cc"); }).exit() == ExitCode::refused);
     CHECK(error_of([&] { state.advance(home, 4, "cc"); }).exit() == ExitCode::refused);
     CHECK(error_of([&] { state.advance(home, 5, "cc"); }).exit() == ExitCode::refused);
     CHECK(error_of([&] { state.advance(other, 9, "cc"); }).exit() == ExitCode::refused);

@@ -5,6 +5,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace kmtool::apikey {
 
@@ -38,5 +39,8 @@ struct Network {
   [[nodiscard]] int longest_prefix() const { return base.v6 ? 128 : 32; }
   bool operator==(const Network&) const = default;
 };
+
+/// Every address of IPv4, or every address of IPv6, is in one of them.
+bool cover_everything(const std::vector<Network>& networks);
 
 }  // namespace kmtool::apikey

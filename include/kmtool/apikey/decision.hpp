@@ -49,7 +49,7 @@ struct KeyEntry {
   std::optional<UnixTime> not_before;  ///< valid from this second on
   std::optional<UnixTime> expires;     ///< the first second in which it is not valid
   std::optional<UnixTime> until;       ///< rotated: the first second after the overlap
-  Restrictions restrictions;
+  SharedRestrictions restrictions;
   UnixTime created = 0;
 };
 
@@ -105,7 +105,7 @@ class RateGate {
 
 /// One rule's verdict, for explain.
 struct RuleVerdict {
-  enum class Says { holds, fails, not_restricted, not_reached } says = Says::not_reached;
+  enum class Says { holds, fails, not_restricted, not_reached, not_checked } says = Says::not_reached;
   Rule rule = Rule::none;
   bool advisory = false;
   std::string detail;  ///< lower case, one line: what was wanted and what was given; foreign text in it is printable()
@@ -128,7 +128,7 @@ struct Verdict {
 /// wrong secret. Never throws for anything that is in key or request. `gate` may be null: then rates are not limited.
 Verdict decide(const KeyTable& table, std::string_view key, const Request& request, RateGate* gate);
 
-/// Decides in the same order, and says what every rule says. Takes no token of the rate limit.
+/// Decides in the same order, and says what every rule says. Takes no token of the rate limit; without a gate a rate is `not checked`.
 struct Explanation {
   Verdict verdict;
   std::vector<RuleVerdict> rules;

@@ -1,5 +1,6 @@
 #pragma once
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -51,18 +52,34 @@ struct Restrictions {
   std::optional<Rate> rate;
   bool unrestricted = false;  ///< somebody said that this key needs no network restriction
 
-  /// A restriction that a client cannot simply assert: the address.
-  [[nodiscard]] bool network() const { return !ip.empty(); }
+  /// A restriction that a client cannot simply assert: the address. Networks that together are every IPv4 or every IPv6 address
+  /// (0.0.0.0/1 and 128.0.0.0/1, say) are none.
+  [[nodiscard]] bool network() const { return !ip.empty() && !cover_everything(ip); }
   /// `{"ip":[…],"referrer":[…],"android":["PACKAGE=HEX"…],"ios":[…],"scopes":[…],"windows":[…],"rate":"60/min","unrestricted":true}`;
   /// what is not restricted is left out.
   [[nodiscard]] Json to_json() const;
   /// The strict inverse; every text must be in its one spelling. Failures go through `fail`, which must throw.
   static Restrictions from_json(const Json& json, const JsonFail& fail);
+  /// The same from dump_json(to_json()), many times faster; nullopt for what is not exactly that (from_json() says why).
+  static std::optional<Restrictions> from_canonical(std::string_view text);
   /// Throws usage (64) for what no client can be: Android and iOS at once; repeated entries; more than 100 of a kind.
   void require_sensible() const;
   /// One line for tables: `ip 10.0.0.0/8, scopes read write, 60/min`.
   [[nodiscard]] std::string summary() const;
   bool operator==(const Restrictions&) const = default;
+};
+
+/// Restrictions that many keys may have in common: to copy them costs a counter. They are replaced as a whole.
+class SharedRestrictions {
+ public:
+  SharedRestrictions();
+  SharedRestrictions(Restrictions restrictions) : held_(std::make_shared<const Restrictions>(std::move(restrictions))) {}
+  const Restrictions* operator->() const noexcept { return held_.get(); }
+  const Restrictions& operator*() const noexcept { return *held_; }
+  bool operator==(const SharedRestrictions& other) const { return held_ == other.held_ || *held_ == *other.held_; }
+
+ private:
+  std::shared_ptr<const Restrictions> held_;  ///< never null
 };
 
 }  // namespace kmtool::apikey

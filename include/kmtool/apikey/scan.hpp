@@ -51,6 +51,7 @@ struct Hit {
   std::string encoding;        ///< `plain` or `base64`
   std::uint64_t offset = 0;    ///< of its first byte
   std::uint64_t line = 1, column = 1;
+  std::uint64_t more = 0;      ///< of the first of a key: further ones in the same text, beyond a thousand, that are only counted
   Needles::Needle needle;
 };
 /// Looks through a text that comes in pieces, in flat memory; also through what base64 in it (with line breaks, either alphabet) decodes to.
@@ -64,28 +65,43 @@ class Scanner {
   void look(bool last);
   void look_at_base64(ByteView text);
   void look_at_run(const std::vector<std::uint32_t>& places, ByteView text);
-  void hit(std::size_t at, const char* encoding, const Needles::Needle& needle);
+  struct Seen {
+    std::size_t at;  ///< in buffer_
+    const char* encoding;
+    const Needles::Needle* needle;
+  };
+  struct OfNeedle {
+    std::size_t count = 0, first = 0;  ///< first: in hits_
+  };
+  void hit(const Seen& seen);
   const Needles& needles_;
   std::size_t overlap_;
   Bytes buffer_;
   std::uint64_t base_ = 0, lines_before_ = 0, column_before_ = 0;
   std::vector<Hit> hits_;
+  std::vector<Seen> seen_;  ///< in the piece that is looked at
+  std::map<const Needles::Needle*, OfNeedle> of_needle_;
 };
 
 struct ScanFinding {
   std::string path;            ///< of a file, or in a commit; empty where git has no name for it
+  std::string root;            ///< of a file: the folder that was named, or in which the file that was named lies
   std::string repository, object, commit;  ///< of git history
   Hit hit;
 };
 struct ScanReport {
   std::vector<ScanFinding> findings;
   std::uint64_t files = 0, objects = 0, bytes = 0;
-  std::vector<std::string> unread;  ///< what could not be looked at, and why
+  std::vector<std::string> unread;   ///< what could not be looked at, and why
+  std::vector<std::string> skipped;  ///< pipes, sockets and devices
+  std::size_t readable = 0;          ///< how many of the named paths could be looked at at all
   std::vector<std::string> not_looked_for;  ///< stored keys that are too short
 };
-/// Files, and folders with all that is in them (symbolic links are not followed, the inside of .git is passed over).
+/// Files, and folders with all that is in them (symbolic links are followed only where they are named themselves, the inside of .git
+/// is passed over). Throws missing (66), before anything is read, where one of them is not there.
 void scan_paths(const std::vector<std::filesystem::path>& paths, const Needles& needles, ScanReport& report, const std::function<void()>& each_file);
-/// Every object of the repository that a path lies in, reachable or not. Throws usage (64) where there is none.
+/// Every object of the repository that a path lies in, reachable or not. Throws usage (64) where there is none; damaged objects are
+/// among the unread, and cost no other.
 void scan_git(const std::vector<std::filesystem::path>& paths, const Needles& needles, ScanReport& report, const std::function<void()>& each_object);
 
 Json to_json(const ScanReport& report);

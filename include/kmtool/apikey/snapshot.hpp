@@ -30,6 +30,7 @@ struct Snapshot {
   SnapshotHeader header;
   KeyTable table;
   std::string signer;           ///< fingerprint that the signature names, and that verified
+  std::string digest;           ///< SHA-256 of the whole text, hex
 };
 
 inline constexpr std::size_t largest_snapshot = std::size_t{1} << 30;
@@ -40,7 +41,7 @@ std::string write_snapshot(const SnapshotHeader& header, std::vector<KeyEntry> k
 
 /// Verifies the signature of one of `signers` over the bytes first, and only then reads them. Throws damaged (65): unsigned, by somebody else,
 /// changed, not in the one spelling. Time and sequence are for the caller to judge: he has a clock, and remembers the last one
-/// (see require_newer).
+/// (see require_usable).
 Snapshot read_snapshot(std::string_view text, const std::string& name, const std::vector<crypto::PublicKey>& signers);
 Snapshot read_snapshot_file(const std::filesystem::path& file, const std::vector<crypto::PublicKey>& signers);
 

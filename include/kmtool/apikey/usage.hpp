@@ -60,7 +60,7 @@ struct Anomaly {
 };
 /// What is unusual: `new source` (first seen within a day, on a key older than a week), `denials rising` (at least 20 in 24 hours and three times the
 /// mean of the week before), `unused` (alive for 90 days without an allowed request), `expiring` (within 14 days, no successor), `burst`
-/// (within a day, a second with at least 50 requests and ten times the mean second), `unknown keys` (at least 100 in 24 hours).
+/// (within a day, a second with at least 50 requests and ten times the mean second of its last eight days), `unknown keys` (at least 100 in 24 hours).
 std::vector<Anomaly> anomalies(op::Context& reader);
 
 }  // namespace kmtool::apikey

@@ -39,7 +39,7 @@ struct UsageCount {
   std::optional<UnixTime> last_allowed, last_denied;
   std::map<Address, SourceCount> sources;      ///< of allowed requests; at most most_sources
   std::uint64_t more_sources = 0;              ///< allowed requests from addresses that did not fit
-  std::uint64_t peak = 0;                      ///< the most requests, allowed and denied, within one second of the clock
+  std::uint64_t peak = 0;                      ///< the most requests of this batch, allowed and denied, within one second of the clock
   UnixTime peak_at = 0;
 
   [[nodiscard]] std::uint64_t all_denied() const;
@@ -55,6 +55,8 @@ using UsageCounts = std::map<std::string, UsageCount>;  ///< by id
 class UsageCounter {
  public:
   void count(const Verdict& verdict, const Request& request);
+  /// Under which id it is counted: the key's, the one that was named, or unknown_id.
+  static std::string_view id_of(const Verdict& verdict);
   /// Everything counted since the last take(); afterwards there is nothing.
   UsageCounts take();
   /// Puts back what could not be written.

@@ -40,7 +40,7 @@ class UsageStore {
     std::optional<UnixTime> last_allowed, last_denied;
     std::vector<Source> sources;
     std::uint64_t more_sources = 0;
-    std::uint64_t peak = 0;
+    std::uint64_t peak = 0;                      ///< requests within the second `peak_at`; those of several deltas are added up
     UnixTime peak_at = 0;
   };
   static constexpr std::size_t most_sources = 256;  ///< a key; requests from further addresses are only counted
@@ -71,7 +71,16 @@ class UsageStore {
     std::uint64_t sources = 0;                   ///< distinct ones that are kept
   };
   [[nodiscard]] std::map<std::string, Seen> seen() const;
+  struct Peak {
+    std::uint64_t count = 0;  ///< requests within one second
+    UnixTime at = 0;
+  };
+  /// The busiest second of each key since then, at most 35 days back.
+  [[nodiscard]] std::map<std::string, Peak> peaks(UnixTime since) const;
   [[nodiscard]] std::vector<Source> sources(const std::string& key) const;  ///< newest first-seen first
+
+  /// A whole copy into a new file (0600), while others count.
+  void copy_to(const std::filesystem::path& file) const;
 
   /// Folds hours into days, forgets what is too old.
   void prune(UnixTime now);

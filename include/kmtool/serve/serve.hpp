@@ -15,7 +15,7 @@
 namespace kmtool::serve {
 
 struct Options {
-  std::filesystem::path snapshot;              ///< looked at twenty times a second
+  std::filesystem::path snapshot;              ///< looked at fifty times a second
   std::vector<std::filesystem::path> signers;  ///< PEM: whose snapshots are served
   std::filesystem::path state;                 ///< the highest sequence, and the usage spool
   std::vector<std::string> listen;             ///< `ADDR:PORT`, `[V6]:PORT` (port 0: any), `unix:PATH`

@@ -1,0 +1,112 @@
+"""Edges of `kmtool apikey`: what restricts nothing, bursts of checks, a snapshot without counts, formats there are not, backups of counts."""
+
+import json
+import subprocess
+
+import harness
+
+
+class Edges(harness.Case):
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.home = cls.embedded_home()
+        cls.env = dict(cls.env, KMTOOL_HOME=str(cls.home))
+        cls.key = cls.ok_json("apikey", "create", "--app", "shop", "--ip", "10.0.0.0/8", "--rate", "1000/sec")
+
+    def check(self, *words, key=None, code=0, **more):
+        result = self.kmtool("apikey", "check", "--key-stdin", *words, stdin=key or self.key["key"], **more)
+        self.assertEqual(result.code, code, result)
+        return result
+
+    def test_networks_that_are_everything(self):
+        for halves in (("0.0.0.0/1", "128.0.0.0/1"), ("::/1", "8000::/1"), ("10.0.0.0/8", "128.0.0.0/1", "0.0.0.0/2", "64.0.0.0/2")):
+            words = [word for network in halves if network != "::/1" for word in ("--ip", network)]
+            with self.subTest(halves=halves):
+                if "::/1" in halves:  # it would cover the IPv4 addresses that IPv6 maps
+                    self.refused(64, "apikey", "create", "--app", "wide", "--ip", "::/1", *words)
+                    continue
+                self.refused(77, "apikey", "create", "--app", "wide", *words, says="can be used from every address")
+        wide = self.ok_json("apikey", "create", "--app", "wide", "--ip", "0.0.0.0/1", "--ip", "128.0.0.0/1", "--unrestricted")
+        found = [f for f in json.loads(self.kmtool("audit", "keys", "--json").out)["findings"] if f["object"]["id"] == wide["id"]]
+        self.assertEqual([f["rule"] for f in found], ["A-RESTRICT"], found)
+        self.check("--ip", "2001:db8::1", key=wide["key"], code=1)
+        almost = self.ok_json("apikey", "create", "--app", "almost", "--ip", "0.0.0.0/1", "--ip", "128.0.0.0/2")
+        self.assertNotIn("unrestricted", almost["restrictions"])
+
+    def test_bursts_of_checks_are_seen(self):
+        """Each check is a process of its own: a burst is what several of them counted."""
+        command = [harness.BINARY, "apikey", "check", "--key-stdin", "--ip", "10.0.0.1"]
+        count = lambda: self.ok_json("apikey", "usage", self.key["id"])["keys"][0]["allowed"]  # noqa: E731
+        before = count()
+        for _ in range(5):
+            running = []
+            for _ in range(80):
+                process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, env=self.env)
+                process.stdin.write(self.key["key"].encode())
+                process.stdin.close()
+                running.append(process)
+            self.assertEqual({process.wait() for process in running}, {0})
+            used = self.ok_json("apikey", "usage", self.key["id"])
+            if used["keys"][0]["peak"] >= 50:
+                break
+        self.assertGreaterEqual(used["keys"][0]["peak"], 5, "not even a slow machine makes one check a second")
+        self.assertEqual((count() - before) % 80, 0)
+        if used["keys"][0]["peak"] >= 50:
+            self.assertIn("burst", [each["kind"] for each in used["anomalies"]])
+
+    def test_a_snapshot_has_no_counts(self):
+        snapshot, signer = self.dir / "keys.kmk", self.home / "signers/document.pem"
+        self.ok("apikey", "publish", "--out", snapshot)
+        nowhere = {"KMTOOL_HOME": str(self.dir / "none")}
+        by = ("--snapshot", snapshot, "--signer", signer)
+        said = self.check(*by, "--ip", "10.0.0.1", "--json", env=nowhere)
+        self.assertEqual((said.json()["allowed"], said.json()["unchecked"]), (True, ["rate"]))
+        self.assertIn("rate limit", said.err)
+        denied = self.check(*by, "--ip", "192.0.2.1", "--json", env=nowhere, code=1)
+        self.assertEqual((denied.json()["rule"], denied.json()["unchecked"]), ("ip", []))
+        told = self.ok_json("apikey", "explain", "--key-stdin", *by, "--ip", "10.0.0.1", stdin=self.key["key"], env=nowhere)
+        self.assertEqual({r["rule"]: r["verdict"] for r in told["rules"]}["rate"], "not checked")
+        here = self.ok_json("apikey", "explain", "--key-stdin", "--ip", "10.0.0.1", stdin=self.key["key"])
+        self.assertEqual({r["rule"]: r["verdict"] for r in here["rules"]}["rate"], "holds")
+        for command in ("check", "explain"):
+            self.refused(64, "apikey", command, "--key-stdin", "--signer", signer, "--ip", "10.0.0.1", stdin=self.key["key"], says="--snapshot")
+            self.refused(64, "apikey", command, "--key-stdin", "--snapshot", snapshot, stdin=self.key["key"], says="--signer")
+
+    def test_formats_there_are_not(self):
+        for words in (("list",), ("show", self.key["id"]), ("usage",), ("check", "--key-stdin"), ("create", "--app", "other", "--ip", "10.0.0.1"), ("revoke", self.key["id"], "--reason", "x")):
+            with self.subTest(words=words):
+                self.refused(64, "apikey", *words, "--format", "xml", says="no format xml")
+        self.assertEqual([k["id"] for k in self.ok_json("apikey", "list", "--app", "other")["keys"]], [])
+        self.assertIn(self.key["id"], self.ok("apikey", "list", "--format", "table").out)
+        self.refused(64, "apikey", "scan", self.dir, "--format", "xml", says="no format xml")
+
+    def test_a_reason_says_something(self):
+        for reason in ("", " ", "   "):
+            self.refused(64, "apikey", "revoke", self.key["id"], "--reason", reason)
+        self.check("--ip", "10.0.0.1")
+
+    def test_counts_are_backed_up(self):
+        self.check("--ip", "10.0.0.9")
+        self.ok("home", "backup", self.dir / "home.kmh")
+        self.check("--ip", "10.0.0.9")
+        other = self.dir / "restored"
+        self.assertIn("usage.db", self.ok_json("home", "restore", self.dir / "home.kmh", home=other)["files"])
+        before, after = (self.ok_json("apikey", "usage", self.key["id"], home=home)["keys"][0] for home in (other, self.home))
+        self.assertEqual(before["allowed"] + 1, after["allowed"])
+        self.assertIn("10.0.0.9", [source["address"] for source in before["sources"]])
+
+    def test_programs_that_cannot_be_run(self):
+        plain = self.dir / "plain.py"
+        plain.write_text("print(1)\n")
+        self.ok("apikey", "store", "stripe", "--app", "shop", stdin="sk_live_1234567890\n")
+        words = ("apikey", "exec", "--app", "shop", "--set", "K=stripe", "--")
+        self.refused(66, *words, plain, says=("is not executable", "chmod"))
+        self.refused(66, *words, self.dir, says="is a folder")
+        self.refused(66, *words, self.dir / "none", says="there is no program")
+        self.refused(66, *words, "no-such-program", says="in PATH")
+        self.refused(66, *words, "plain.py", env={"PATH": str(self.dir)}, says="is not executable")
+
+
+if __name__ == "__main__":
+    harness.main()
