@@ -125,13 +125,6 @@ void add_apikey(CLI::App& app, Globals& globals, Action& action) {
                           add_apikey_check,  add_apikey_explain, add_apikey_publish, add_apikey_serve,  add_apikey_store,
                           add_apikey_exec,   add_apikey_scan};
   for (const auto add : adders) add(*sub, globals, action);
-  sub->callback([&globals, &action, sub] {  // runs after that of the command itself
-    if (sub->got_subcommand("scan")) return;  // it has more
-    action = [&globals, run = std::move(action)] {
-      chosen_format(globals, {"table", "json"});
-      return run();
-    };
-  });
 }
 
 }  // namespace kmtool::cmd
