@@ -82,7 +82,7 @@ class Manual(harness.Case):
         self.assertEqual(done.code, 0, f"{script.read_text()}\n{done}")
         for wanted in ("share      ok: 1 of 5", "root@1", "ledger@1", "opens      root@1"):
             self.assertIn(wanted, done.out)
-        self.assertEqual(done.out.count("ok: by"), 2)
+        self.assertEqual(done.out.count("ok: by"), 4)
 
 
 if __name__ == "__main__":
