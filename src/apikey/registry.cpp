@@ -9,13 +9,13 @@
 #include "kmtool/core/file.hpp"
 #include "kmtool/core/text.hpp"
 #include "kmtool/domain/name.hpp"
+#include "kmtool/domain/reason.hpp"
 #include "kmtool/policy/judge_api_key.hpp"
 
 namespace kmtool::apikey {
 
 namespace {
 
-constexpr std::size_t longest_reason = 500;
 constexpr std::int64_t kept_in_snapshots = 90 * 86400;
 
 /// Random bytes of the token on the secret heap; the plain copy is cleansed.
@@ -187,10 +187,7 @@ Issued rotate(op::Context& context, const RotateRequest& request) {
 }
 
 ApiKeyRecord revoke(op::Context& context, const std::string& id, const std::string& reason) {
-  const bool blank = reason.find_first_not_of(' ') == std::string::npos;
-  if (blank || reason.size() > longest_reason || printable(reason) != reason) {
-    throw Error::usage("--reason is one line of plain text, at most 500 bytes", "say why; it stands in the journal");
-  }
+  require_reason(reason);
   auto record = find_api_key(context, id);
   if (record.revoked) throw Error::refused("A-UNIQUE", "api key " + id + " was revoked on " + rfc3339(*record.revoked), "there is nothing left to do");
   record.revoked = context.now();

@@ -4,6 +4,7 @@
 
 #include "kmtool/core/text.hpp"
 #include "kmtool/domain/name.hpp"
+#include "kmtool/domain/reason.hpp"
 
 namespace kmtool::keys {
 
@@ -28,14 +29,6 @@ const Verb& verb_of(Transition transition) {
   throw Error::internal("no such transition");
 }
 
-constexpr std::size_t longest_reason = 500;
-
-void require_reason(const std::string& reason) {
-  if (reason.empty()) throw Error::usage("--reason is empty", "say in one line why; it stands in the journal");
-  if (reason.size() > longest_reason || !is_utf8(reason) || printable(reason) != reason) {
-    throw Error::usage("--reason is one line of plain text, at most 500 bytes");
-  }
-}
 
 /// `activate` and `resume` lead to the same state, but not from the same.
 void require_legal(const op::VersionRecord& version, Transition transition) {

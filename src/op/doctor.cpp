@@ -7,6 +7,7 @@
 #include "kmtool/core/file.hpp"
 #include "kmtool/core/text.hpp"
 #include "kmtool/crypto/digest.hpp"
+#include "kmtool/domain/reason.hpp"
 #include "kmtool/op/admin.hpp"
 #include "kmtool/op/invocations.hpp"
 #include "kmtool/op/objects.hpp"
@@ -146,7 +147,7 @@ Examination examine_files(const Options& options, const Error& why) {
 std::vector<std::string> repairs_of(Context& context) { return context.state().repaired; }
 
 void accept_rollback(Context& context, const std::string& reason) {
-  if (reason.empty()) throw Error::usage("--accept-rollback needs --reason TEXT", "say why this older home is the genuine one");
+  require_reason(reason);
   context.state().anchors.clear();  // what is there does not count any more; make_anchor() removes it by id
   auto old = anchors_among(context, context.token().find_by_id(context.home.config.anchor_id()));
   // Work that was open when the older state was kept may have been finished since: nothing is undone on its word.

@@ -86,6 +86,7 @@ class States(harness.Case):
         name = key.split("@")[0]
         out = self.dir / "held.kmb"
         self.ok("wrap", name, "--kek", "root", "--out", out)
+        self.refused(64, "state", key, "compromise", "--reason", "  ", says="reason")
         changed = self.ok_json("state", key, "compromise", "--reason", "seen on a screen")
         self.assertEqual([one["path"] for one in changed["affected"]], [str(out)])
         self.assertEqual(changed["keys"][0]["state"], "compromised")
