@@ -87,8 +87,7 @@ static void hand_over(Globals& globals, const std::string& id) {
   try {
     globals.out.flush();
   } catch (const Error& error) {
-    throw Error(error.exit(), error.code(), "api key " + id + " is in force, but nobody could be shown it: " + error.message(),
-                "kmtool apikey rotate " + id + " --overlap 0 makes another, or end it: kmtool apikey revoke " + id + " --reason 'never shown'");
+    throw apikey::undelivered(id, error);
   }
 }
 

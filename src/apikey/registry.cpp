@@ -63,6 +63,31 @@ Json details_of(const ApiKeyRecord& record) {
           {"expires", entry.expires ? Json(rfc3339(*entry.expires)) : Json(nullptr)}};
 }
 
+void record(op::Context& context, const Issued& issued, const std::string& command, const std::vector<journal::Change>& changes, const Json& details,
+            const std::optional<op::VersionRecord>& sealer) {
+  const auto& entry = issued.record.entry;
+  if (!sealer) return context.note(command, entry.id, details, changes);
+  op::Plan plan;
+  plan.command = command;
+  plan.target = entry.id;
+  plan.begin = sealing_begin(context, *sealer);
+  context.run(plan, [&] {
+    auto kept = seal(context, *sealer, entry.app, "@" + entry.environment, issued.key);
+    kept.issued = entry.id;
+    auto rows = changes;
+    rows.push_back(kept.change());
+    return op::Outcome{rows, details};
+  });
+}
+
+bool on_record(op::Context& context, const std::string& id) {
+  try {
+    return context.journal().proven("apikey", id).has_value();
+  } catch (const Error&) {  // nothing is proven after an entry that was rolled back
+    return false;
+  }
+}
+
 /// Makes the secret of `issued.record`, journals `changes` with it, and hands the key over.
 void issue(op::Context& context, Issued& issued, const std::string& command, std::vector<journal::Change> changes, Json details, const Delivery& delivery) {
   auto& entry = issued.record.entry;
@@ -83,27 +108,19 @@ void issue(op::Context& context, Issued& issued, const std::string& command, std
   }
   changes.push_back(issued.record.change());
   changes.push_back(current_row(entry));
-  if (sealer) {
-    op::Plan plan;
-    plan.command = command;
-    plan.target = entry.id;
-    plan.begin = sealing_begin(context, *sealer);
-    context.run(plan, [&] {
-      auto kept = seal(context, *sealer, entry.app, "@" + entry.environment, issued.key);
-      kept.issued = entry.id;
-      auto rows = changes;
-      rows.push_back(kept.change());
-      return op::Outcome{rows, details};
-    });
-  } else {
-    context.note(command, entry.id, std::move(details), std::move(changes));
-  }
-  if (!file) return;
+  std::optional<Error> late;  // what failed although the key is in force: its checkpoint did not reach the sink
   try {
-    file->commit();
+    record(context, issued, command, changes, details, sealer);
   } catch (const Error& error) {
-    throw Error(error.exit(), error.code(), error.message(), "api key " + entry.id + " exists, but nobody has it: kmtool apikey revoke " + entry.id + " --reason 'never delivered'");
+    if (!on_record(context, entry.id)) throw;
+    late = error;
   }
+  try {
+    if (file) file->commit();
+  } catch (const Error& error) {
+    throw undelivered(entry.id, error);
+  }
+  if (late) throw file ? *late : undelivered(entry.id, *late);
 }
 
 void require_times(const KeyEntry& entry, UnixTime now) {
@@ -120,6 +137,11 @@ bool replaceable(const op::Context& context, const std::filesystem::path& path) 
 }
 
 }  // namespace
+
+Error undelivered(const std::string& id, const Error& error) {
+  return {error.exit(), error.code(), "api key " + id + " is in force, but nobody was given it: " + error.message(),
+          "kmtool apikey rotate " + id + " --overlap 0 makes another, or end it: kmtool apikey revoke " + id + " --reason 'never delivered'"};
+}
 
 Issued create(op::Context& context, const CreateRequest& request) {
   require_name(request.app, "application");

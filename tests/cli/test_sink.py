@@ -13,9 +13,7 @@ class Sink(harness.Case):
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
-        cls.token = harness.SoftToken(cls.dir / "hsm")
-        cls.home = cls.module_home(cls.token)
-        cls.env["KMTOOL_HOME"] = str(cls.home)
+        cls.on_own_token()
         cls.env["SECRET_OF_THE_CALLER"] = "must-not-reach-it"
         cls.ok("gen", "root", "--role", "kek")
 
@@ -115,6 +113,21 @@ class Sink(harness.Case):
             self.ok("gen", "again", "--role", "data")
             sizes = [int(server.recv(65536).split(b"\n")[1]) for _ in range(3)]
         self.assertEqual(sizes, [size, size + 1, size + 2])  # the one that was owed comes first
+
+    def test_api_key_of_a_moment(self):
+        """A key is in force from its entry on: where that one's checkpoint is lost, whoever made it learns of the key, or has it."""
+        path = self.dir / "moment"
+        for name, out in (("shown", None), ("filed", self.dir / "filed.key")):
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as server:
+                server.bind(str(path))
+                self.assertEqual(self.sink(f"unix:{path}").code, 0)
+            words = ("apikey", "create", "--app", name, "--ip", "192.0.2.0/24", *(("--out", out) if out else ()))
+            result = self.refused(74, *words, says="the checkpoint did not reach" if out else ("is in force, but nobody was given it", "kmtool apikey rotate"))
+            key = self.ok_json("apikey", "list")["keys"]
+            self.assertEqual([k["app"] for k in key if k["state"] == "live" and k["app"] == name], [name], result)
+            if out:
+                self.assertEqual(self.kmtool("apikey", "check", "--key-stdin", "--ip", "192.0.2.7", stdin=out.read_bytes()).code, 0)
+            path.unlink()
 
     def test_command(self):
         log, environment = self.dir / "command.log", self.dir / "command.env"

@@ -48,6 +48,9 @@ struct Issued {
 /// A-RESTRICT without a network restriction and without --unrestricted; usage (64) for what contradicts itself.
 Issued create(op::Context& context, const CreateRequest& request);
 
+/// For whoever has to hand an issued key over and cannot: `error`, saying that the key is in force and how to go on.
+Error undelivered(const std::string& id, const Error& error);
+
 struct RotateRequest {
   std::string id;
   std::optional<std::int64_t> overlap;             ///< seconds; 0: the old one ends now; default: policy's
