@@ -2,6 +2,7 @@
 
 #include "audit.hpp"
 #include "kmtool/audit/record.hpp"
+#include "kmtool/core/count.hpp"
 #include "kmtool/core/encoding.hpp"
 #include "kmtool/core/file.hpp"
 #include "kmtool/core/text.hpp"
@@ -67,8 +68,6 @@ int verify_folder(Globals& globals, const VerifyRecordOptions& o) {
   for (const auto& [name, time] : report.witnesses) globals.out.line("witness     ok: " + printable(name) + " saw it at " + rfc3339(time));
   return 0;
 }
-
-std::string counted(std::uint64_t n, const std::string& one, const std::string& many) { return std::to_string(n) + " " + (n == 1 ? one : many); }
 
 void print(Globals& globals, const audit::RecordReport& report, bool all) {
   const auto& record = report.record;

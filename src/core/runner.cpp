@@ -165,7 +165,7 @@ int Runner::run(const Job& job) {
 
 std::string Runner::outcome_of(int status) {
   if (status == 0) return {};
-  if (status == 127) return "could not be started";
+  if (status == 127) return "could not be started, or ended with exit code 127";
   if (status > 128) return fmt::format("was ended by signal {}", status - 128);
   return fmt::format("ended with exit code {}", status);
 }

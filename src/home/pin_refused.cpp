@@ -31,7 +31,7 @@ void require_untried(const Paths& paths, const PinSource& source) {
 
 void note_refused_pin(const Paths& paths, const PinSource& source) noexcept try {
   if (const auto identity = identity_of(source); !identity.empty()) write_private_file(note_of(paths), view(identity), true);
-} catch (const std::exception&) {  // a full disk must not hide that the PIN is wrong
+} catch (const std::exception&) {  // a full disk, or a home that cannot be written, must not hide that the PIN is wrong
 }
 
 void forget_refused_pin(const Paths& paths) {

@@ -47,7 +47,6 @@ Moment same_moment(Database& a, std::optional<Transaction>& of_a, Database& b, s
   throw Error::busy("the journal grows faster than it can be read", "try again");
 }
 
-
 class Reader {
  public:
   Reader(Database& db, const VerifyRequest& request, const Moment& moment, Findings& findings, Pipe<Leaves>& pipe)

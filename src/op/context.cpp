@@ -59,13 +59,6 @@ void Context::progress(const std::string& what, std::uint64_t done, std::uint64_
 
 namespace {
 
-void note_refused(const home::Paths& paths, const home::PinSource& source) noexcept {
-  try {
-    home::note_refused_pin(paths, source);
-  } catch (const std::exception&) {  // a home that cannot be written: the refusal itself is what the user must see
-  }
-}
-
 /// Opens and logs in; the PIN is read before the module is loaded and gone when this returns.
 pkcs11::Token login(const Options& options, const home::Home& home) {
   if (home.config.embedded) {
@@ -103,7 +96,7 @@ pkcs11::Token login(const Options& options, const home::Home& home) {
     try {
       return pkcs11::Token::open(home.config.module, home.config.token, how);
     } catch (const Error& error) {
-      if (error.code() == "CKR_PIN_INCORRECT") note_refused(home.paths, source);
+      if (error.code() == "CKR_PIN_INCORRECT") home::note_refused_pin(home.paths, source);
       throw;
     }
   }();

@@ -1,4 +1,3 @@
-#include "kmtool/core/count.hpp"
 #include "kmtool/op/objects.hpp"
 
 #include <fmt/format.h>
@@ -6,6 +5,7 @@
 #include <map>
 #include <set>
 
+#include "kmtool/core/count.hpp"
 #include "kmtool/core/encoding.hpp"
 #include "kmtool/core/text.hpp"
 #include "kmtool/op/bundle_out.hpp"

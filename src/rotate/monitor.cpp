@@ -6,6 +6,7 @@
 
 #include <algorithm>
 
+#include "kmtool/core/count.hpp"
 #include "kmtool/core/file.hpp"
 #include "kmtool/core/text.hpp"
 
@@ -20,8 +21,6 @@ struct Finding {
   std::string what;
   std::vector<std::string> lines;
 };
-
-std::string counted(std::size_t count, const char* one, const char* many) { return fmt::format("{} {}", count, count == 1 ? one : many); }
 
 /// What is wrong with the record itself; nothing else can be believed then.
 std::optional<std::string> broken(op::Context& context) {

@@ -1,4 +1,3 @@
-#include "kmtool/core/count.hpp"
 #include "kmtool/transfer/inventory.hpp"
 
 #include <unistd.h>
@@ -6,6 +5,7 @@
 #include <algorithm>
 #include <set>
 
+#include "kmtool/core/count.hpp"
 #include "kmtool/core/file.hpp"
 #include "kmtool/core/text.hpp"
 #include "kmtool/transfer/transfer.hpp"

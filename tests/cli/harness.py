@@ -158,6 +158,16 @@ class Case(unittest.TestCase):
         cls.env["KMTOOL_PIN_SOURCE"] = f"file:{token.pin_file}"
         return home
 
+    @classmethod
+    def on_own_token(cls, own_module=False):
+        """A fresh token and a home on it, the one that the class's tests mean; `own_module`: its module is a file that may be moved away."""
+        cls.token = SoftToken(cls.dir / "hsm")
+        cls.module = cls.dir / "module.so" if own_module else FORWARD
+        if own_module:
+            shutil.copy(FORWARD, cls.module)
+        cls.home = cls.module_home(cls.token, module=cls.module)
+        cls.env["KMTOOL_HOME"] = str(cls.home)
+
     # -- looking from outside ------------------------------------------------------------------------------------------
 
     @classmethod

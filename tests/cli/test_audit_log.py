@@ -176,9 +176,7 @@ class FailClosed(harness.Case):
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
-        cls.token = harness.SoftToken(cls.dir / "hsm")
-        cls.home = cls.module_home(cls.token)
-        cls.env["KMTOOL_HOME"] = str(cls.home)
+        cls.on_own_token()
         cls.ok("gen", "root", "--role", "kek")
         cls.ok("gen", "a", "--role", "data", "--exportable")
 

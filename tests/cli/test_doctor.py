@@ -9,11 +9,7 @@ class Doctor(harness.Case):
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
-        cls.token = harness.SoftToken(cls.dir / "hsm")
-        cls.module = cls.dir / "module.so"
-        shutil.copy(harness.FORWARD, cls.module)
-        cls.home = cls.module_home(cls.token, "home", cls.module)
-        cls.env["KMTOOL_HOME"] = str(cls.home)
+        cls.on_own_token(own_module=True)
         cls.ok("gen", "root", "--role", "kek")
 
     def verdicts(self, text):

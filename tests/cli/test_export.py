@@ -18,9 +18,7 @@ class Exported(harness.Case):
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
-        cls.token = harness.SoftToken(cls.dir / "hsm")
-        cls.home = cls.module_home(cls.token)
-        cls.env["KMTOOL_HOME"] = str(cls.home)
+        cls.on_own_token()
         cls.ok("gen", "root", "--role", "kek")
         cls.pem = cls.home / "signers" / "log.pem"
         cls.away = harness.base_env(cls.dir)  # neither home nor token

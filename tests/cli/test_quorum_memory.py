@@ -67,9 +67,7 @@ class Memory(harness.Case):
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
-        cls.token = harness.SoftToken(cls.dir / "hsm")
-        cls.home = cls.module_home(cls.token)
-        cls.env["KMTOOL_HOME"] = str(cls.home)
+        cls.on_own_token()
         cls.ok("gen", "parent", "--role", "kek")
 
     def watched(self, words, seen, secrets_later):

@@ -19,9 +19,7 @@ class Record(harness.Case):
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
-        cls.token = harness.SoftToken(cls.dir / "hsm")
-        cls.home = cls.module_home(cls.token)
-        cls.env["KMTOOL_HOME"] = str(cls.home)
+        cls.on_own_token()
         cls.ok("gen", "root", "--role", "kek")
         cls.ok("gen", "payments", "--role", "data", "--exportable", "--owner", "Zoë \x1b[31m")
         cls.ok("gen", "local", "--role", "mac")
