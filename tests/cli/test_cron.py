@@ -50,6 +50,23 @@ class Cron(harness.Rotation):
         self.ok("rotate", "--due")
         self.ok("rotate", "--due", "--no-input")
 
+    def test_no_login_where_few_tries_are_left(self):
+        """The token's flags are those that it shows after wrong PINs; what a person may still do, --no-input does not."""
+        low, final, locked = "10000", "20000", "40000"  # CKF_USER_PIN_COUNT_LOW, _FINAL_TRY, _LOCKED
+        cases = [(low, ("--no-input",), "few tries"), (final, ("--no-input",), "only one try"), (final, (), "only one try"), (locked, (), "locked")]
+        for number, (flags, words, says) in enumerate(cases):
+            with self.subTest(flags=flags, words=words):
+                tries = self.dir / f"tries-{number}"
+                env = harness.spy_env(tries) | {"KMFORWARD_TOKEN_FLAGS": flags}
+                self.refused(77, "rotate", "--due", *words, env=env, says=says)
+                calls = harness.spy_calls(tries)
+                self.assertGreater(calls.get("C_GetTokenInfo", 0), 0)
+                self.assertEqual(calls.get("C_Login", 0), 0)
+        tries = self.dir / "tries-of-a-person"
+        self.ok("rotate", "--due", env=harness.spy_env(tries) | {"KMFORWARD_TOKEN_FLAGS": low})
+        self.assertEqual(harness.spy_calls(tries).get("C_Login"), 1)
+        self.assertIn("few tries", json.dumps(self.entries(self.home)))
+
     def test_two_at_once(self):
         self.ok("gen", "twin", "--role", "data", "--count", "6", "--cryptoperiod", "1s")
         time.sleep(2)

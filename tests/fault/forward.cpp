@@ -12,6 +12,7 @@
 //   KMFORWARD_MAP         mechanism numbers (hex, CALLER=REAL with commas between) that are other ones for the real module:
 //                         p11-kit's protocol carries only mechanisms that it knows, so a pair of these modules, one at each
 //                         end of it, lets AES key wrapping travel under another name
+//   KMFORWARD_TOKEN_FLAGS these flags (hex) are added to those of every token, such as CKF_USER_PIN_COUNT_LOW (10000)
 //   KMFORWARD_WEAK        a token as bad as some that Bortolozzo et al. found in 2010: it shows an (invented) CKA_VALUE of every key,
 //                         and lets CKA_SENSITIVE and CKA_EXTRACTABLE be set either way
 #include <dlfcn.h>
@@ -220,6 +221,15 @@ CK_RV get_mechanism_info(CK_SLOT_ID slot, CK_MECHANISM_TYPE type, CK_MECHANISM_I
                        [&] { return forwarder.real()->C_GetMechanismInfo(slot, forwarder.to_real(type), info); });
 }
 
+CK_RV get_token_info(CK_SLOT_ID slot, CK_TOKEN_INFO* info) {
+  Forwarder& forwarder = Forwarder::instance();
+  return forwarder.run("C_GetTokenInfo", [&] {
+    const CK_RV rv = forwarder.real()->C_GetTokenInfo(slot, info);
+    if (rv == CKR_OK) info->flags |= number_from("KMFORWARD_TOKEN_FLAGS", 16);
+    return rv;
+  });
+}
+
 /// KMFORWARD_WEAK: what was set although the real module refuses it.
 std::map<std::pair<CK_OBJECT_HANDLE, CK_ATTRIBUTE_TYPE>, CK_BYTE>& weak_flags() {
   static std::map<std::pair<CK_OBJECT_HANDLE, CK_ATTRIBUTE_TYPE>, CK_BYTE> flags;
@@ -271,6 +281,7 @@ void fill_table() {
 #undef PUT
   table.C_GetMechanismList = &get_mechanism_list;
   table.C_GetMechanismInfo = &get_mechanism_info;
+  table.C_GetTokenInfo = &get_token_info;
   if (std::getenv("KMFORWARD_WEAK") == nullptr) return;
   table.C_GetAttributeValue = &weak_get;
   table.C_SetAttributeValue = &weak_set;
