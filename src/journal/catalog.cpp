@@ -75,11 +75,14 @@ namespace {
 
 /// What a bucket's digest is over: lengths before texts, so that no two different rows give the same bytes.
 void add_row(std::string& to, ByteView kind, ByteView id, ByteView value, std::uint64_t seq) {
+  const auto number = [&to](std::uint64_t of) {
+    for (int shift = 56; shift >= 0; shift -= 8) to.push_back(static_cast<char>(of >> shift));
+  };
   for (const ByteView text : {kind, id, value}) {
-    for (const auto octet : big_endian(text.size(), 8)) to.push_back(static_cast<char>(octet));
+    number(text.size());
     to.append(text.begin(), text.end());
   }
-  for (const auto octet : big_endian(seq, 8)) to.push_back(static_cast<char>(octet));
+  number(seq);
 }
 
 std::vector<std::uint8_t> digest_text(const std::string& rows) {

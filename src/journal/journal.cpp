@@ -6,6 +6,7 @@
 #include <set>
 
 #include "journal/catalog.hpp"
+#include "journal/row_json.hpp"
 #include "journal/sqlite.hpp"
 #include "kmtool/core/file.hpp"
 
@@ -303,10 +304,9 @@ std::uint64_t Journal::Impl::append(const Draft& draft, const Actor& actor, Unix
 }
 
 Json Item::json() const {
-  // Written by ourselves and, where it matters, proven by its bucket's digest: the strict reader's checks would be paid per key.
-  Json json = Json::parse(value, nullptr, false);
-  if (json.is_discarded()) throw Error::tampered("catalog row " + kind + " " + id + " is not JSON", restore_hint);
-  return json;
+  auto json = row_json(value);
+  if (!json) throw Error::tampered("catalog row " + kind + " " + id + " is not JSON", restore_hint);
+  return *std::move(json);
 }
 
 void Journal::copy_to(const std::filesystem::path& file) const {

@@ -3,11 +3,10 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <chrono>
-#include <condition_variable>
-#include <mutex>
+#include <cerrno>
+#include <csignal>
+#include <ctime>
 #include <string_view>
-#include <thread>
 
 #include "kmtool/core/locked_size.hpp"
 #include "kmtool/core/secret.hpp"
@@ -22,39 +21,53 @@ struct LoginResult {
   bool opening = false;  ///< it was C_OpenSession that failed
 };
 
+constexpr time_t longest_login_s = 30;
+
+extern "C" void end_login(int) {
+  constexpr std::string_view text =
+      "error: the token did not let kmtool log in within 30 seconds\nhint: check the token and its module, then try again\n";
+  if (::write(STDERR_FILENO, text.data(), text.size()) < 0) _exit(static_cast<int>(ExitCode::unavailable));
+  _exit(static_cast<int>(ExitCode::unavailable));
+}
+
 /// libp11 0.4.12 waits for ever when a C_OpenSession of its own fails. Nothing has been begun on the token by then, so a watch that
-/// ends the process is safe. (The login itself stays on the main thread: what a module leaves of the PIN in freed memory is
-/// overwritten there sooner than in an arena of a thread that is gone.) A PIN pad may take as long as its user does.
+/// ends the process is safe. A timer and not a thread: once a process has had a second thread, glibc takes and releases its locks for each
+/// malloc to the end, which modules feel in every call. Not alarm(), which whoever started kmtool may have set. A PIN pad may take as long
+/// as its user does.
 class LoginWatch {
  public:
   explicit LoginWatch(bool armed) {
     if (!armed) return;
-    thread_ = std::thread([this] {
-      std::unique_lock lock(mutex_);
-      if (done_.wait_for(lock, std::chrono::seconds(30), [this] { return over_; })) return;
-      constexpr std::string_view text =
-          "error: the token did not let kmtool log in within 30 seconds\nhint: check the token and its module, then try again\n";
-      if (::write(STDERR_FILENO, text.data(), text.size()) < 0) _exit(static_cast<int>(ExitCode::unavailable));
-      _exit(static_cast<int>(ExitCode::unavailable));
-    });
+    struct sigaction action {};
+    action.sa_handler = end_login;
+    sigemptyset(&action.sa_mask);
+    struct sigevent event {};
+    event.sigev_notify = SIGEV_SIGNAL;
+    event.sigev_signo = SIGRTMIN;
+    if (timer_create(CLOCK_MONOTONIC, &event, &timer_) != 0) throw Error::from_errno("create a timer for", "the login", errno);
+    armed_ = true;
+    sigaction(SIGRTMIN, &action, &before_);
+    sigset_t ours;
+    sigemptyset(&ours);
+    sigaddset(&ours, SIGRTMIN);
+    pthread_sigmask(SIG_UNBLOCK, &ours, &mask_);
+    const itimerspec within{.it_interval = {}, .it_value = {.tv_sec = longest_login_s, .tv_nsec = 0}};
+    timer_settime(timer_, 0, &within, nullptr);
   }
   LoginWatch(const LoginWatch&) = delete;
   LoginWatch& operator=(const LoginWatch&) = delete;
   ~LoginWatch() {
-    if (!thread_.joinable()) return;
-    {
-      const std::lock_guard lock(mutex_);
-      over_ = true;
-    }
-    done_.notify_one();
-    thread_.join();
+    if (!armed_) return;
+    timer_delete(timer_);
+    pthread_sigmask(SIG_SETMASK, &mask_, nullptr);
+    sigaction(SIGRTMIN, &before_, nullptr);
   }
 
  private:
-  std::mutex mutex_;
-  std::condition_variable done_;
-  bool over_ = false;
-  std::thread thread_;
+  bool armed_ = false;
+  timer_t timer_ = nullptr;
+  struct sigaction before_ {};
+  sigset_t mask_{};
 };
 
 LoginResult log_in(PKCS11_SLOT* slot, const SecretBytes* secret) {

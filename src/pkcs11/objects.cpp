@@ -93,6 +93,21 @@ Bytes read_long(const Session& session, CK_OBJECT_HANDLE handle, CK_ATTRIBUTE_TY
   return value;
 }
 
+/// Tokens hold long runs of one kind of key. Attributes that a class does not have are slow to ask for and, on many tokens, an error: after
+/// two objects of one class the next one is first read as a third, and again where that was wrong, which ends the run.
+class Run {
+ public:
+  [[nodiscard]] std::optional<ObjectClass> expected() const { return length_ >= 2 ? last_ : std::nullopt; }
+  void saw(std::optional<ObjectClass> found) {
+    length_ = found == last_ ? length_ + 1 : 1;
+    last_ = found;
+  }
+
+ private:
+  std::optional<ObjectClass> last_;
+  std::size_t length_ = 0;
+};
+
 /// One reading of one object: buffers and the list that points into them.
 class Reader {
  public:
@@ -102,13 +117,32 @@ class Reader {
     std::memset(numbers_.data(), unwritten, sizeof numbers_);
   }
 
+  /// Nothing when the object turns out to be of a class that these attributes were not meant for.
+  std::optional<Object> read_as_known() {
+    const CK_RV rv = ask();
+    Object out;
+    take_numbers(out, rv);
+    if (mask_of(out.object_class) != mask_) return std::nullopt;
+    return rest_of(std::move(out), rv);
+  }
+
   Object read() {
+    const CK_RV rv = ask();
+    Object out;
+    take_numbers(out, rv);
+    return rest_of(std::move(out), rv);
+  }
+
+ private:
+  CK_RV ask() {
     lay_out();
     const CK_RV rv = session_.get_attributes(handle_, {list_.data(), used_});
     if (rv != CKR_OK && !attribute_trouble(rv)) fail(rv, "C_GetAttributeValue");
-    Object out;
+    return rv;
+  }
+
+  Object rest_of(Object out, CK_RV rv) {
     out.handle = {handle_};
-    take_numbers(out, rv);
     for (const auto& field : flag_fields) {
       if ((field.classes & mask_) != 0) out.*field.field = take_flag(rv);
     }
@@ -121,7 +155,6 @@ class Reader {
     return out;
   }
 
- private:
   void lay_out() {
     for (std::size_t i = 0; i < number_types.size(); ++i) {
       if (number_types[i] == CKA_VALUE_LEN && (mask_ & secret) == 0) continue;
@@ -250,12 +283,24 @@ Bytes read_certificate(const Session& session, CK_OBJECT_HANDLE handle) { return
 
 namespace {
 
+Object read_next(const Session& session, CK_OBJECT_HANDLE handle, Run& run) {
+  std::optional<Object> object;
+  if (const auto expected = run.expected(); expected && mask_of(expected) != any_object) {
+    object = Reader(session, handle, expected).read_as_known();
+  }
+  if (!object) object = read_object(session, handle, std::nullopt);
+  run.saw(object->object_class);
+  return std::move(*object);
+}
+
 std::vector<Object> read_objects(const Session& session, const std::vector<CK_OBJECT_HANDLE>& handles,
                                  std::optional<ObjectClass> known) {
   std::vector<Object> out;
+  out.reserve(handles.size());
+  Run run;
   for (const CK_OBJECT_HANDLE handle : handles) {
     try {
-      out.push_back(read_object(session, handle, known));
+      out.push_back(known ? read_object(session, handle, known) : read_next(session, handle, run));
     } catch (const Error& error) {
       // Another process may destroy an object between the find and the read.
       if (!is_rv(error, CKR_OBJECT_HANDLE_INVALID)) throw;

@@ -22,16 +22,15 @@ void require_kek(const KeyFacts& kek, const char* does, std::vector<Violation>& 
 }
 
 void judge_carried(const KeyFacts& key, UnixTime now, std::vector<Violation>& found) {
-  const std::string label = printable(key.label);
   if (key.role == Role::kek) {
-    found.push_back(never("G-SEALED", fmt::format("{} is a kek: keks are not wrapped among other keys", label),
-                          fmt::format("kmtool export-kek {}", label)));
+    found.push_back(never("G-SEALED", fmt::format("{} is a kek: keks are not wrapped among other keys", printable(key.label)),
+                          fmt::format("kmtool export-kek {}", printable(key.label))));
   }
   if (key.state == State::compromised || key.state == State::destroyed) {
-    found.push_back(never("G-WORK", fmt::format("{} is {}: it is not wrapped", label, to_text(key.state)),
+    found.push_back(never("G-WORK", fmt::format("{} is {}: it is not wrapped", printable(key.label), to_text(key.state)),
                           fmt::format("wrap its successor: kmtool rotate {}", name_of(key))));
   }
-  judge_floor("G-GEN", described(key), key.strength, now, found);
+  if (key.strength < lasting_strength) judge_floor("G-GEN", described(key), key.strength, now, found);
 }
 
 /// The types of KEK that can carry `strength`; empty when none can.
@@ -44,7 +43,7 @@ std::string carriers(int strength) {
 }
 
 void judge_strengths(const KeyFacts& kek, const KeyFacts& key, UnixTime now, std::vector<Violation>& found) {
-  judge_floor("G-KEK", "kek " + described(kek), kek.strength, now, found);
+  if (kek.strength < lasting_strength) judge_floor("G-KEK", "kek " + described(kek), kek.strength, now, found);
   if (carries(kek.strength, key.strength)) return;
   const std::string able = carriers(key.strength);
   found.push_back(

@@ -115,14 +115,17 @@ WrapResult wrap(op::Context& context, const WrapRequest& request) {
     op::require_as_recorded(context, key, part, objects.at(key.label()).at(part));
   }
   auto found = op::keks_on_token(context, keks, objects);
-  result.kept = op::kept_where(context, target, {});
-  if (context.options.dry_run) return result;
+  if (context.options.dry_run) {
+    result.kept = op::kept_where(context, target, {});
+    return result;
+  }
 
   op::Plan plan;
   plan.command = "wrap";
   plan.target = keys.size() == 1 ? keys.front().label() : fmt::format("{} keys", keys.size());
   const auto id = op::new_bundle_id(context);
   plan.files.push_back(op::planned_file(context, target, id, {}));
+  result.kept = plan.files.back().kept_path;
   plan.details = {{"bundle", id}, {"out", target.string()}, {"keks", result.bundle.keks}, {"records", keys.size()}};
   plan.details["waivers"] = Json::array();
   for (const auto& waiver : waivers) plan.details["waivers"].push_back({{"rule", waiver.rule}, {"reason", waiver.reason}});
