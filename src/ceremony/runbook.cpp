@@ -132,7 +132,7 @@ Command command_of(const std::string& text, std::size_t line, const Fail& fail) 
     command.into = words.back();
     words.resize(words.size() - 2);
   }
-  if (words.empty()) fail.damaged(line, "a command without words");
+  if (words.empty() || words[0].empty()) fail.damaged(line, "a command without words");
   refuse_words(command, fail);
   return command;
 }
@@ -166,6 +166,7 @@ class Builder {
 
   void add(const Block& block) {
     if (block.heading) {
+      if (block.text.empty()) return;
       if (book_.title.empty()) book_.title = block.text;
       title_ = block.text;
       fresh_title_ = true;

@@ -104,12 +104,18 @@ TEST_CASE("what no runbook may ask for") {
 
 TEST_CASE("there is no shell") {
   for (const char* command : {"list | tee x", "list ; list", "list && list", "list > a > b", "list >> a", "list < a",
-                              "list > a b", "list 'x", "> a", "list 2> a"}) {
+                              "list > a b", "list 'x", "> a", "list 2> a", "'' list", "kmtool \"\""}) {
     CHECK_MESSAGE(error_of(in_block(command)).exit() == ExitCode::damaged, command);
   }
   // Words that only look like it are words.
   CHECK(parse_runbook(in_block("state root deactivate --reason 'a; b | c > d $(x) `y`'"), "b").steps[0].command.argv.back() ==
         "a; b | c > d $(x) `y`");
+}
+
+TEST_CASE("a heading without words gives no title") {
+  const auto book = parse_runbook("#\n\n```kmtool\nlist\n```\n", "book.md");
+  CHECK(book.title == "book.md");
+  CHECK(book.steps[0].title == "list");
 }
 
 TEST_CASE("mistakes in a runbook are named with their line") {

@@ -1,8 +1,9 @@
-// What everything is made of: JSON, base64, hexadecimal, times, durations, names, PEM.
+// What everything is made of: JSON, base64, hexadecimal, times, durations, words, names, PEM.
 #include "kmtool/core/encoding.hpp"
 #include "kmtool/core/json.hpp"
 #include "kmtool/core/text.hpp"
 #include "kmtool/core/time.hpp"
+#include "kmtool/core/words.hpp"
 #include "kmtool/crypto/public_key.hpp"
 #include "kmtool/domain/name.hpp"
 #include "target.hpp"
@@ -14,7 +15,8 @@ extern "C" int LLVMFuzzerTestOneInput(const unsigned char* data, std::size_t siz
   if (const auto bytes = from_base64(text)) fuzz::require(base64(*bytes) == text);
   if (const auto bytes = from_hex(text)) fuzz::require(from_hex(hex(*bytes)) == bytes);
   if (const auto time = parse_rfc3339(text)) fuzz::require(parse_rfc3339(rfc3339(*time)) == time);
-  parse_duration(text);
+  if (const auto seconds = parse_duration(text)) fuzz::require(parse_duration(duration_text(*seconds)) == seconds);
+  if (const auto bytes = bytes_of_words(text)) fuzz::require(bytes_of_words(words_of(*bytes)) == bytes);
   for (const unsigned char c : printable(text)) fuzz::require(c >= 0x20 && c != 0x7f);
   fuzz::expect_refusal([&] {
     const auto json = parse_json(text, [](const std::string& what) { throw Error::tampered(what); });
