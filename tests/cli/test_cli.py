@@ -1,7 +1,6 @@
-"""The command line as scripts rely on it: documents, exit codes, errors, dry runs, help, completions."""
+"""The command line as scripts rely on it: documents, exit codes, errors, dry runs, help."""
 
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -289,39 +288,6 @@ class ReadersLoadNoModule(harness.Case):
             self.assertEqual(writer.returncode, 0, writer.stderr.read())
         self.assertGreater(len(times), 3)
         self.assertLess(max(times), 0.5)
-
-
-class Completions(harness.Case):
-    def test_syntax(self):
-        for shell in ("bash", "zsh", "fish"):
-            with self.subTest(shell=shell):
-                text = self.ok("completion", shell).out
-                self.assertGreater(len(text), 500)
-                path = self.dir / f"completion.{shell}"
-                path.write_text(text)
-                if shutil.which(shell):
-                    done = subprocess.run([shell, "-n", path], stderr=subprocess.PIPE, check=False)
-                    self.assertEqual((done.returncode, done.stderr), (0, b""))
-                for command in COMMANDS:
-                    self.assertIn(command.split()[-1], text)
-
-    def complete(self, *words):
-        """What bash would offer."""
-        script = self.dir / "completion.sh"
-        script.write_text(self.ok("completion", "bash").out)
-        quoted = " ".join(f"'{w}'" for w in words)
-        probe = (f'source "{script}"; name=$(complete -p kmtool | sed "s/.*-F \\([^ ]*\\).*/\\1/"); COMP_WORDS=({quoted}); COMP_CWORD=$((${{#COMP_WORDS[@]}}-1)); '
-                 'COMP_LINE="${COMP_WORDS[*]}"; COMP_POINT=${#COMP_LINE}; "$name" kmtool "${COMP_WORDS[COMP_CWORD]}" "${COMP_WORDS[COMP_CWORD-1]}" >/dev/null 2>&1; printf "%s\\n" "${COMPREPLY[@]}"')
-        env = dict(self.env, PATH=f"{os.path.dirname(os.path.abspath(harness.BINARY))}:{self.env['PATH']}")
-        return {w.strip() for w in harness.run_program(["bash", "-c", probe], env).out.splitlines()}
-
-    def test_bash_offers(self):
-        if not shutil.which("bash"):
-            self.skipTest("no bash")
-        self.assertLessEqual({"gen", "wrap", "unwrap", "verify", "list"}, self.complete("kmtool", ""))
-        self.assertEqual(self.complete("kmtool", "unw"), {"unwrap"})
-        self.assertLessEqual({"--role", "--exportable"}, self.complete("kmtool", "gen", "x", "--"))
-        self.assertLessEqual({"list", "trust", "rotate"}, self.complete("kmtool", "signer", ""))
 
 
 class HomeBackup(harness.Case):
