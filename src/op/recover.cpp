@@ -116,15 +116,19 @@ void resolve_intent(Context& context, const std::string& id, const Plan& plan, s
   draft.intent = number;
   draft.details["recovered"] = true;
   std::map<std::string, Bytes> spkis;
+  // What the interrupted run made or destroyed may be in memory still and never have reached the disk.
+  const auto sync = [&] {
+    if (context.home.config.embedded) home::sync_token_files(context.home.paths, std::filesystem::file_time_type::min());
+  };
   if (!plan.destroys.empty()) {
     draft.result = "done";
     finish_destroying(context, plan, done);
+    sync();
   } else if (plan.each_alone) {
     draft.result = "done";
     draft.changes = settle_files(context, plan, done);
   } else if (files_landed(plan) && keys_complete(context, plan, spkis)) {
-    // Of this very run, the token may still have in memory what never reached the disk.
-    if (context.home.config.embedded && !plan.keys.empty()) home::sync_token_files(context.home.paths, std::filesystem::file_time_type::min());
+    if (!plan.keys.empty()) sync();
     draft.result = "done";
     draft.changes = plan.finish;
     for (auto& change : draft.changes) {
@@ -138,6 +142,7 @@ void resolve_intent(Context& context, const std::string& id, const Plan& plan, s
   } else {
     draft.result = "undone";
     for (auto& line : undo(context, plan)) done.push_back(std::move(line));
+    if (!plan.keys.empty()) sync();
     done.push_back("undid unfinished " + plan.command + " " + plan.target);
   }
   for (auto& change : plan.removal(id)) draft.changes.push_back(std::move(change));

@@ -156,7 +156,7 @@ Outcome Context::run(const Plan& wanted, const std::function<Outcome()>& act) {
   try {
     if (untold) throw Error(*state_->unsent);
     Outcome outcome = act();
-    if (home.config.embedded && !plan.keys.empty()) home::sync_token_files(home.paths, started);
+    if (home.config.embedded && (!plan.keys.empty() || !plan.destroys.empty())) home::sync_token_files(home.paths, started);
     close("done", outcome.details, outcome.changes);
     result = std::move(outcome);
   } catch (const Error& error) {
