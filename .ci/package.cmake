@@ -38,6 +38,12 @@ kmtool (@PROJECT_VERSION@-@revision@) unstable; urgency=medium
  -- @maintainer@  @date@
 ]])
 
+# Runbooks are what `kmtool ceremony` runs, not reading matter.
+file(CONFIGURE OUTPUT ${CMAKE_BINARY_DIR}/lintian-overrides @ONLY CONTENT [[
+kmtool: package-contains-documentation-outside-usr-share-doc [usr/share/kmtool/examples/*.md]
+]])
+install(FILES ${CMAKE_BINARY_DIR}/lintian-overrides DESTINATION ${CMAKE_INSTALL_DATADIR}/lintian/overrides RENAME kmtool)
+
 set(CPACK_GENERATOR DEB)
 set(CPACK_PACKAGE_NAME kmtool)
 set(CPACK_PACKAGE_CONTACT "${maintainer}")
