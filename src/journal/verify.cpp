@@ -4,6 +4,7 @@
 #include <optional>
 #include <thread>
 
+#include "journal/ahead.hpp"
 #include "journal/changes.hpp"
 #include "journal/findings.hpp"
 #include "journal/rebuild.hpp"
@@ -50,9 +51,10 @@ Moment same_moment(Database& a, std::optional<Transaction>& of_a, Database& b, s
 class Reader {
  public:
   Reader(Database& db, const VerifyRequest& request, const Moment& moment, Findings& findings, Pipe<Leaves>& pipe)
-      : db_(db), request_(request), moment_(moment), findings_(findings), pipe_(pipe) {}
+      : db_(db), request_(request), moment_(moment), findings_(findings), pipe_(pipe), ahead_(db.name()) {}
 
   void run() {
+    ahead_.at(0, moment_.entries);
     Statement entries(db_, "SELECT seq, data FROM entries ORDER BY seq");
     while (entries.step()) {
       const auto seq = static_cast<std::uint64_t>(entries.integer(0));
@@ -71,6 +73,7 @@ class Reader {
 
  private:
   void pause() {
+    ahead_.at(next_, moment_.entries);
     if (request_.progress) request_.progress("verifying", next_, moment_.entries);
     if (request_.stop != nullptr && request_.stop->requested()) throw Error(ExitCode::busy, "stopped", "stopped on request");
   }
@@ -116,6 +119,7 @@ class Reader {
   const Moment& moment_;
   Findings& findings_;
   Pipe<Leaves>& pipe_;
+  Ahead ahead_;
   std::uint64_t next_ = 0;
   Leaves batch_;
 };
