@@ -20,13 +20,13 @@ int run(Globals& globals, ExecOptions& o) {
   if (request.set.empty()) throw Error::usage("nothing to put into the environment", "say --set VARIABLE=NAME");
   if (request.command.empty()) throw Error::usage("no command to run", "kmtool apikey exec --app APP --set VARIABLE=NAME -- COMMAND …");
   apikey::program_path(request.command.front());
+  apikey::ChildEnvironment environment;
   auto options = options_of(globals);
-  std::optional<apikey::ChildEnvironment> environment;
   op::recorded(options, op::Need::mutation, "apikey exec", request.app, [&](op::Context& context) {
     if (globals.dry_run) {
       for (const auto& set : request.set) apikey::find_stored(context, request.app, set.name);
     } else {
-      environment = apikey::prepare(context, request);
+      apikey::prepare(context, request, environment);
     }
     return 0;
   });  // from here on there is no token, no lock and no database any more
@@ -34,7 +34,7 @@ int run(Globals& globals, ExecOptions& o) {
     say_dry_run(globals);
     return 0;
   }
-  apikey::become(*environment, request.command, globals.file_mask);
+  apikey::become(environment, request.command, globals.file_mask);
 }
 
 }  // namespace

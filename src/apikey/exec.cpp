@@ -56,8 +56,13 @@ ExecRequest::Set ExecRequest::Set::parse(const std::string& text) {
   const auto equals = text.find('=');
   Set set{text.substr(0, equals), equals == std::string::npos ? "" : text.substr(equals + 1)};
   if (!is_variable(set.variable) || set.name.empty()) throw Error::usage("--set " + printable(text) + " is not VARIABLE=NAME", "such as --set STRIPE_KEY=stripe; NAME is what apikey store was given, @ENVIRONMENT the application's own key");
+  if (set.variable.starts_with("LD_")) throw Error::usage("--set " + printable(set.variable) + ": the dynamic linker reads it, and prints what it cannot use", "give the key a variable of the application");
   if (set.name == "@") set.name += default_environment;
   return set;
+}
+
+ChildEnvironment::ChildEnvironment() {
+  for (char** each = environ; *each != nullptr; ++each) callers_.push_back(*each);
 }
 
 bool ChildEnvironment::has(const std::string& variable) const { return std::find(names_.begin(), names_.end(), variable) != names_.end(); }
@@ -73,11 +78,12 @@ void ChildEnvironment::add(const std::string& variable, const SecretBytes& value
 }
 
 void ChildEnvironment::inherit(bool only, const std::string& pin_source) {
-  for (char** each = environ; *each != nullptr; ++each) {
-    const auto name = name_of(*each);
+  for (auto* each : callers_) {
+    const auto name = name_of(each);
+    if (std::getenv(std::string(name).c_str()) == nullptr) continue;  // taken out since: it held the PIN
     const bool ours = name.starts_with("KMTOOL_") || pin_source == "env:" + std::string(name) || has(std::string(name));
     if (ours || (only && std::find(harmless.begin(), harmless.end(), name) == harmless.end())) continue;
-    inherited_.push_back(*each);
+    inherited_.push_back(each);
   }
 }
 
@@ -88,8 +94,7 @@ std::vector<char*> ChildEnvironment::block() const {
   return all;
 }
 
-ChildEnvironment prepare(op::Context& context, const ExecRequest& request) {
-  ChildEnvironment environment;
+void prepare(op::Context& context, const ExecRequest& request, ChildEnvironment& environment) {
   Json handed = Json::array();
   for (const auto& set : request.set) {
     const auto record = find_stored(context, request.app, set.name);
@@ -98,7 +103,6 @@ ChildEnvironment prepare(op::Context& context, const ExecRequest& request) {
   }
   environment.inherit(request.only, context.options.pin_source);
   context.note("apikey exec", request.app, {{"set", handed}, {"program", request.command.front().substr(0, 500)}}, {});
-  return environment;
 }
 
 std::string program_path(const std::string& word) {

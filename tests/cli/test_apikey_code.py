@@ -49,6 +49,11 @@ class Exec(harness.Case):
         self.assertNotIn("MINE", only)
         self.assertIn("PATH", only)
 
+    def test_the_embedded_token_is_not_the_childs(self):
+        self.assertNotIn("SOFTHSM2_CONF", self.child("--set", "A=stripe"))
+        self.assertEqual(self.child("--set", "A=stripe", env={"SOFTHSM2_CONF": "/etc/own.conf"})["SOFTHSM2_CONF"], "/etc/own.conf")
+        self.refused(64, "apikey", "exec", "--app", "shop", "--set", "LD_PRELOAD=stripe", "--", "true", says="linker")
+
     def test_rotated_keys_follow(self):
         issued = self.ok_json("apikey", "create", "--app", "shop", "--environment", "turn", "--ip", "10.0.0.1", "--keep")
         turned = self.ok_json("apikey", "rotate", issued["id"])

@@ -25,7 +25,8 @@ struct ExecRequest {
 /// `VAR=value` texts on the secret heap, and the caller's other variables without those of kmtool itself.
 class ChildEnvironment {
  public:
-  ChildEnvironment() = default;
+  /// Notes the caller's variables: to be made before a home is opened, which sets SOFTHSM2_CONF for an embedded token.
+  ChildEnvironment();
   void add(const std::string& variable, const SecretBytes& value);
   void inherit(bool only, const std::string& pin_source);
   /// For execve; holds as long as this lives.
@@ -35,11 +36,11 @@ class ChildEnvironment {
   [[nodiscard]] bool has(const std::string& variable) const;
   std::vector<SecretBytes> secrets_;
   std::vector<std::string> names_;
-  std::vector<char*> inherited_;
+  std::vector<char*> callers_, inherited_;
 };
 
 /// Opens the keys in the token and journals that they were handed out (names and program, never a value).
-ChildEnvironment prepare(op::Context& context, const ExecRequest& request);
+void prepare(op::Context& context, const ExecRequest& request, ChildEnvironment& environment);
 /// Becomes the command: the environment is the process's from its first instruction on, and no process of kmtool is left. No shell: PATH is
 /// searched for command[0], and a script without #! is refused. Throws missing (66) where there is no such program, io (74) otherwise.
 [[noreturn]] void become(const ChildEnvironment& environment, const std::vector<std::string>& command, mode_t file_mask);
