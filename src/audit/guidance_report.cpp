@@ -17,6 +17,14 @@ std::size_t count(const GuidanceReport& report, Compliance verdict) {
   return static_cast<std::size_t>(std::count_if(report.lines.begin(), report.lines.end(), [&](const GuidanceLine& line) { return line.verdict == verdict; }));
 }
 
+/// What stands between back ticks is set as code.
+std::string with_code(std::string_view text) {
+  std::string out;
+  const auto parts = split(text, '`');
+  for (std::size_t i = 0; i < parts.size(); ++i) out += i % 2 == 0 ? escape(parts[i]) : "<code>" + escape(parts[i]) + "</code>";
+  return out;
+}
+
 }  // namespace
 
 Json guidance_json(const GuidanceReport& report) {
@@ -53,13 +61,15 @@ std::string guidance_html(const GuidanceReport& report) {
     const auto n = count(report, verdict);
     body += fmt::format("<div class=\"tile {}{}\"><b>{}</b><span>{}</span></div>", tone, n == 0 ? " zero" : "", n, to_text(verdict));
   }
-  body += "</section>\n<h2>Line by line</h2>\n<table><thead><tr><th style=\"width:9%\">Rule</th><th style=\"width:24%\">The guideline says</th><th style=\"width:24%\">kmtool answers</th><th style=\"width:33%\">Evidence</th><th>Verdict</th></tr></thead><tbody>\n";
+  std::string rows;
   for (const auto& line : report.lines) {
-    body += "<tr><td class=\"mono\"><strong>" + escape(line.id) + "</strong></td><td>" + escape(line.says) + "</td><td>" + escape(line.answers) + "</td><td><ul class=\"evidence\">";
-    for (const auto& fact : line.evidence) body += "<li>" + escape(fact) + "</li>";
-    body += "</ul></td><td>" + html::badge(to_text(line.verdict)) + "</td></tr>\n";
+    rows += "<tr><td class=\"mono tight\"><strong>" + escape(line.id) + "</strong></td><td>" + with_code(line.says) + "</td><td>" + with_code(line.answers) + "</td><td><ul class=\"evidence\">";
+    for (const auto& fact : line.evidence) rows += "<li>" + escape(fact) + "</li>";
+    rows += "</ul></td><td>" + html::badge(to_text(line.verdict)) + "</td></tr>\n";
   }
-  body += "</tbody></table>\n<footer>Verdicts rest on the proven catalog, the journal's signed checkpoint, the token's probed profile and every object on the token; kmtool audit keys lists the findings behind them.</footer>\n";
+  body += "</section>\n<h2>Line by line</h2>\n";
+  body += html::table("<th>Rule</th><th style=\"width:24%\">The guideline says</th><th style=\"width:24%\">kmtool answers</th><th style=\"width:33%\">Evidence</th><th>Verdict</th>", rows);
+  body += "<footer>Verdicts rest on the proven catalog, the journal's signed checkpoint, the token's probed profile and every object on the token; kmtool audit keys lists the findings behind them.</footer>\n";
   return html::page("Key management guideline: " + token.label, body);
 }
 

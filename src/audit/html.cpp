@@ -48,14 +48,14 @@ thead{display:table-header-group}tr{break-inside:avoid}
 th{text-align:left;color:var(--soft);font-weight:600;border-bottom:2px solid var(--line);padding:6px 8px;vertical-align:bottom}
 td{border-bottom:1px solid var(--line);padding:6px 8px;vertical-align:top;overflow-wrap:anywhere}
 td.mono{font-family:ui-monospace,"DejaVu Sans Mono",monospace;font-size:11.5px}
-td.tight{white-space:nowrap}td.id{min-width:9em;max-width:13em}
+td.tight{white-space:nowrap}td.name{min-width:11em}td.words{overflow-wrap:normal}td.id{min-width:9em;max-width:13em}
 td.num{text-align:right;font-variant-numeric:tabular-nums}
 tr.weak td.num{color:var(--critical);font-weight:700}
 td small,.dimmed{color:var(--soft)}
 ul.evidence{margin:0;padding-left:18px}
 footer{margin-top:40px;padding-top:12px;border-top:1px solid var(--line);color:var(--soft);font-size:12px}
-@media(max-width:760px){main{padding:20px 14px}.charts{grid-template-columns:1fr}}
-@media print{@page{size:A4;margin:14mm}body{background:#fff;font-size:11px}main{padding:0;max-width:none;box-shadow:none;min-height:0}h2{break-after:avoid}table{font-size:10px}.tile b{font-size:22px}.charts{grid-template-columns:1fr 1fr}figure{break-inside:avoid}}
+@media screen and (max-width:760px){main{padding:20px 14px}.charts{grid-template-columns:1fr}.wide{overflow-x:auto}.wide table{min-width:760px}}
+@media print{@page{size:A4;margin:14mm}body{background:#fff;font-size:11px}main{padding:0;max-width:none;box-shadow:none;min-height:0}h2{break-after:avoid}table{font-size:10px}.tiles{grid-template-columns:repeat(auto-fit,minmax(72px,1fr))}.tile b{font-size:22px}.charts{grid-template-columns:1fr 1fr}figure{break-inside:avoid}}
 )css";
 
 std::size_t most_of(const std::vector<Bar>& bars) {
@@ -100,6 +100,8 @@ std::string page(const std::string& title, const std::string& body) {
          "<meta name=\"generator\" content=\"kmtool " KMTOOL_VERSION "\"><title>" +
          escape(title) + "</title><style>" + style + "</style></head>\n<body><main>\n" + body + "</main></body></html>\n";
 }
+
+std::string table(const std::string& head, const std::string& rows) { return "<div class=\"wide\"><table><thead><tr>" + head + "</tr></thead><tbody>\n" + rows + "</tbody></table></div>\n"; }
 
 std::string badge(std::string_view word) {
   std::string name(word);

@@ -11,6 +11,8 @@ namespace kmtool::audit::html {
 std::string escape(std::string_view text);
 /// A whole page; `body` is markup.
 std::string page(const std::string& title, const std::string& body);
+/// A table of whole `<tr>` rows under these `<th>` cells; a narrow screen scrolls it sideways.
+std::string table(const std::string& head, const std::string& rows);
 /// A small coloured word: `critical`, `met`…; the class is the word's.
 std::string badge(std::string_view word);
 

@@ -111,13 +111,14 @@ std::string findings_of(const KeysReport& report) {
 
 std::string probe_of(const KeysReport& report) {
   if (!report.probe) return {};
-  std::string out = "<h2>What the token allows</h2><p class=\"dimmed\">Tried with throwaway session objects; " + fmt::format("{} objects before, {} after.", report.probe->objects_before, report.probe->objects_after) + "</p><table><thead><tr><th>Tried</th><th>Answer</th><th>By</th></tr></thead><tbody>";
+  std::string out = "<h2>What the token allows</h2><p class=\"dimmed\">Tried with throwaway session objects; " + fmt::format("{} objects before, {} after.", report.probe->objects_before, report.probe->objects_after) + "</p>";
+  std::string rows;
   for (const auto& trial : report.probe->trials) {
     const bool allowed = trial.answer == pkcs11::Trial::Answer::allowed;
     const char* answer = trial.answer == pkcs11::Trial::Answer::not_tried ? "not tried" : allowed ? "yes" : "no";
-    out += "<tr><td>" + escape(trial.question) + "</td><td>" + (allowed && trial.bad ? "<strong style=\"color:var(--critical)\">yes</strong>" : answer) + "</td><td class=\"mono\">" + escape(trial.detail) + "</td></tr>";
+    rows += "<tr><td>" + escape(trial.question) + "</td><td>" + (allowed && trial.bad ? "<strong style=\"color:var(--critical)\">yes</strong>" : answer) + "</td><td class=\"mono\">" + escape(trial.detail) + "</td></tr>";
   }
-  return out + "</tbody></table>\n";
+  return out + html::table("<th>Tried</th><th>Answer</th><th>By</th>", rows);
 }
 
 // -- keys -------------------------------------------------------------------------------------------------------------------
@@ -142,9 +143,10 @@ std::string row_of(const ObjectFacts& object, const std::map<std::string, Severi
   const auto found = worst.find(std::string(to_text(object.kind)) + "\n" + object.id + "\n" + object.label);
   const bool weak = object.strength >= 0 && object.strength < 112;
   std::string out = weak ? "<tr class=\"weak\">" : "<tr>";
-  out += "<td>" + (object.label.empty() ? "<small>no label</small>" : escape(object.label)) + "</td><td class=\"tight\">" + std::string(to_text(object.kind)) + "</td>";
+  out += "<td class=\"name\">" + (object.label.empty() ? "<small>no label</small>" : escape(object.label)) + "</td><td class=\"tight\">" + std::string(to_text(object.kind)) + "</td>";
   out += "<td class=\"tight\">" + escape(object.certificate ? object.key.name : object.key.text()) + "</td><td class=\"num\">" + (object.strength < 0 ? "–" : std::to_string(object.strength)) + "</td>";
-  out += "<td>" + escape(object.certificate ? object.certificate->subject : object.usages()) + "</td><td>" + escape(flags_of(object)) + "</td>";
+  out += object.certificate ? "<td class=\"id\">" + escape(object.certificate->subject) : "<td class=\"words\">" + escape(object.usages());
+  out += "</td><td class=\"words\">" + escape(flags_of(object)) + "</td>";
   std::string until, state;
   if (object.certificate && object.certificate->readable) until = rfc3339(object.certificate->not_after).substr(0, 10);
   if (object.record) {
@@ -168,9 +170,9 @@ std::string keys_of(const KeysReport& report) {
   const bool with_state = !report.home.empty();  // states are the catalog's
   auto objects = report.objects;
   std::stable_sort(objects.begin(), objects.end(), [](const ObjectFacts& a, const ObjectFacts& b) { return std::tie(a.label, a.kind) < std::tie(b.label, b.kind); });
-  std::string out = "<h2>Objects</h2>\n<table><thead><tr><th>Label</th><th>Class</th><th>Kind</th><th>Bits</th><th>Usages</th><th>Flags</th>" + std::string(with_state ? "<th>State</th>" : "") + "<th>Ends</th><th>CKA_ID</th><th></th></tr></thead><tbody>\n";
-  for (const auto& object : objects) out += row_of(object, worst, with_state);
-  return out + "</tbody></table>\n";
+  std::string rows;
+  for (const auto& object : objects) rows += row_of(object, worst, with_state);
+  return "<h2>Objects</h2>\n" + html::table("<th>Label</th><th>Class</th><th>Kind</th><th>Bits</th><th>Usages</th><th>Flags</th>" + std::string(with_state ? "<th>State</th>" : "") + "<th>Ends</th><th>CKA_ID</th><th></th>", rows);
 }
 
 }  // namespace

@@ -213,8 +213,9 @@ void Checkpoints::judge(const Bad& bad, std::uint64_t good_before) {
     findings_.add("the checkpoint over the first " + number(bad.size) + " entries was altered");
   } else if (!other_entries_) {
     other_entries_ = true;  // and so are all later ones
-    findings_.add("the checkpoint over the first " + number(bad.size) + " entries is genuine, but these are not the entries it was signed over: among entries " +
-                  number(good_before) + " to " + number(bad.size - 1) + " something was altered, and the tree's hashes were made to fit");
+    findings_.add("the checkpoint over the first " + number(bad.size) + " entries is genuine, but these are not the entries it was signed over: " +
+                  (good_before + 1 == bad.size ? "entry " + number(good_before) : "something among entries " + number(good_before) + " to " + number(bad.size - 1)) +
+                  " was altered, and the tree's hashes were made to fit");
   }
 }
 

@@ -198,7 +198,7 @@ TEST_CASE("entries altered and the hashes made to fit") {
   f.sql("UPDATE hashes SET hash = " + hash_of(leaf) + " WHERE id = " + std::to_string(tlog::stored_index(0, 2)));
   f.sql("UPDATE hashes SET hash = " + hash_of(pair) + " WHERE id = " + std::to_string(tlog::stored_index(1, 1)));
   f.sql("UPDATE hashes SET hash = " + hash_of(four) + " WHERE id = " + std::to_string(tlog::stored_index(2, 0)));
-  CHECK(contains(f.only_finding(), "the checkpoint over the first 3 entries is genuine, but these are not the entries it was signed over: among entries 2 to 2"));
+  CHECK(contains(f.only_finding(), "the checkpoint over the first 3 entries is genuine, but these are not the entries it was signed over: entry 2 was altered"));
 }
 
 TEST_CASE("the catalog against the entries") {
