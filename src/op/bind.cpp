@@ -57,12 +57,11 @@ bool vouched_for(const journal::Journal& journal, const std::string& origin, con
   return false;
 }
 
-void require_known_log_pem(Context& context, const SignerRecord& active, const crypto::PublicKey& found) {
-  if (equal(active.spki, found.spki())) return;
+/// True where log.pem is an older log signer's: a rotation was cut off before the file was renewed.
+bool require_known_log_pem(Context& context, const SignerRecord& active, const crypto::PublicKey& found) {
+  if (equal(active.spki, found.spki())) return false;
   for (const auto& signer : context.signers()) {
-    if (signer.use != "log" || signer.version >= active.version || !equal(signer.spki, found.spki())) continue;
-    if (context.state().mutation.held()) write_signer_files(context);  // a rotation was cut off before this
-    return;
+    if (signer.use == "log" && signer.version < active.version && equal(signer.spki, found.spki())) return true;
   }
   throw Error::tampered("signers/log.pem is not the log signer that the journal names", "restore the file from the home's backup");
 }
@@ -139,7 +138,7 @@ void bind_token(Context& context) {
   const auto log_key = state.keys.at("log");
   const auto log = context.active_signer("log");
   const auto document = context.active_signer("document");
-  require_known_log_pem(context, log, log_key);
+  state.rotation_cut_off = require_known_log_pem(context, log, log_key);
   const auto anchor_id = context.home.config.anchor_id();
   const auto located = context.token().locate({log.id, document.id, anchor_id});
   const auto log_label = log.label(context.home.config.home_id);
@@ -154,7 +153,24 @@ void bind_token(Context& context) {
   // Decoding a key costs OpenSSL more than a signature; the file's is the catalog's own, except right after a rotation.
   if (!equal(log.spki, log_key.spki())) state.keys.insert_or_assign("log", crypto::PublicKey::from_spki(log.spki));
   if (const auto found = located.find(anchor_id); found != located.end()) state.anchors = anchors_among(context, found->second);
-  if (context.options.repair) mend_signer_files(context);
+  if (context.options.repair && !state.rotation_cut_off) mend_signer_files(context);
+}
+
+void finish_signer_rotation(Context& context, std::vector<std::string>& done) {
+  auto& state = context.state();
+  if (!state.rotation_cut_off) return;
+  const auto newest = context.journal().last_note();
+  if (!newest || !tlog::verify_note(*newest, context.home.config.origin(), state.keys.at("log"))) {
+    journal::Draft draft;
+    draft.phase = journal::Phase::note;
+    draft.command = "signer rotate";
+    draft.target = "first checkpoint of the new log signer";
+    draft.result = "done";
+    append(context, std::move(draft));
+  }
+  write_signer_files(context);
+  state.rotation_cut_off = false;
+  done.push_back("finished the rotation of the signers");
 }
 
 }  // namespace kmtool::op

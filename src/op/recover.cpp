@@ -201,13 +201,14 @@ std::vector<std::string> recover(Context& context) {
   }
   const bool behind = check_anchor(context) == AnchorState::behind;
   context.state().anchor_checked = true;
-  if (open.empty() && !behind) return done;
+  if (open.empty() && !behind && !context.state().rotation_cut_off) return done;
   prove_log_signer(context);
   if (behind) {
     advance_anchor(context);
     done.push_back("brought the rollback anchor up to the newest entry");
   }
   for (const auto& [id, intent] : open) resolve_intent(context, id, Plan::from_rows(intent.second), intent.first, done);
+  finish_signer_rotation(context, done);
   return done;
 }
 

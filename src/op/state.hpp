@@ -30,6 +30,7 @@ struct Context::State {
   journal::Actor actor;
   bool anchor_checked = false;  ///< the rollback anchor lies on this journal: only then may an entry move it
   bool unsettled = false;  ///< an intent of this process could not be closed: recover() comes before the next one
+  bool rotation_cut_off = false;  ///< log.pem is still the older log signer's: finish_signer_rotation() is due
   bool turn_given = false;  ///< the mutation lock was given back for a while: take_turn() comes before the next entry
   std::unique_ptr<Runner> sink_runner;  ///< starts the command of policy's checkpoint_sink
   std::optional<Error> unsent;          ///< the newest checkpoint did not reach the sink: said once things are settled
@@ -55,6 +56,9 @@ journal::Head trust_journal(journal::Journal& journal, const std::string& origin
 void prove_log_signer(Context& context);
 /// Those that are this home's anchors: other objects may carry the same CKA_ID, and are left alone.
 std::vector<pkcs11::Object> anchors_among(const Context& context, const std::vector<pkcs11::Object>& objects);
+/// After a rotation that was cut off: a checkpoint by the new log signer first, then log.pem. The other way round nobody could tell from the
+/// new key that the journal, whose newest checkpoint is the old one's, is genuine. Appends a line to `done`.
+void finish_signer_rotation(Context& context, std::vector<std::string>& done);
 /// What is wrong with signers/USE.pem; nullopt where it is the catalog's active signer.
 std::optional<std::string> signer_file_differs(Context& context, const std::string& use);
 /// Throws damaged (65) where the token lost the document signer's private half: said before anything is begun that it must sign.

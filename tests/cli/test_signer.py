@@ -1,9 +1,46 @@
 """Signers that were compromised: what the journal recorded before stays good, and nothing else does."""
 
 import json
+import shutil
 import sqlite3
 
 import harness
+
+
+class CutOff(harness.Case):
+    """A rotation that ends anywhere leaves a home that the next command mends."""
+
+    def setUp(self):
+        self.token = harness.SoftToken(self.dir / "hsm")
+        self.home = self.module_home(self.token)
+        type(self).env = dict(self.env, KMTOOL_HOME=str(self.home))
+        self.clean = self.dir / "clean"
+        for name in ("home", "hsm"):
+            shutil.copytree(self.dir / name, self.clean / name)
+
+    def put_back(self):
+        for name in ("home", "hsm"):
+            shutil.rmtree(self.dir / name)
+            shutil.copytree(self.clean / name, self.dir / name)
+
+    def test_between_the_outcome_and_the_new_signers_first_checkpoint(self):
+        trace = self.dir / "trace"
+        self.ok("signer", "rotate", env={"KMFORWARD_TRACE_FILE": str(trace)})
+        calls = trace.read_text().split()
+        signing = [number for number, call in enumerate(calls, 1) if call == "C_Sign"]
+        cut_off = 0
+        for number in range(signing[-2] + 1, signing[-1] + 1):  # the old log signer's last signature, and the new one's first
+            for kind, words in (("KILL", ("doctor", "--repair")), ("FAIL", ("gen", "next", "--role", "data"))):
+                self.put_back()
+                result = self.kmtool("signer", "rotate", env={f"KMFORWARD_{kind}_AT": str(number), "KMFORWARD_FAIL_RV": "30"})
+                with self.subTest(call=(number, calls[number - 1]), kind=kind, words=words):
+                    self.assertTrue(result.code in (-9, 69) or calls[number - 1] == "C_FindObjectsFinal", result)
+                    states = [s["state"] for s in self.ok_json("signer", "list")["signers"]]
+                    cut_off += result.code != 0 and states.count("retired") == 2
+                    self.ok(*words)
+                    self.ok("doctor")
+                    self.ok("audit", "verify", "--all-signatures")
+        self.assertGreater(cut_off, 0, "no run was cut off there")
 
 
 class Compromised(harness.Case):

@@ -13,8 +13,11 @@
 //                         p11-kit's protocol carries only mechanisms that it knows, so a pair of these modules, one at each
 //                         end of it, lets AES key wrapping travel under another name
 //   KMFORWARD_TOKEN_FLAGS these flags (hex) are added to those of every token, such as CKF_USER_PIN_COUNT_LOW (10000)
+//   KMFORWARD_TRACE_FILE  the name of each call is written there, one a line
 //   KMFORWARD_WEAK        a token as bad as some that Bortolozzo et al. found in 2010: it shows an (invented) CKA_VALUE of every key,
 //                         and lets CKA_SENSITIVE and CKA_EXTRACTABLE be set either way
+//
+// Lies, hanging and losses: lies.hpp.
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <p11-kit/pkcs11.h>
@@ -34,11 +37,16 @@
 #include <type_traits>
 #include <utility>
 
+#include "lies.hpp"
+
 namespace {
+
+using kmforward::Answers;
 
 struct Counter {
   std::atomic<std::uint64_t> calls;
-  char last[56];
+  char last[48];
+  std::atomic<std::uint64_t> told;  // answers that were lied about
 };
 static_assert(sizeof(Counter) == 64);
 
@@ -102,10 +110,14 @@ class Forwarder {
 
   /// One call: counted, and disturbed as the environment asks.
   template <class Call>
-  CK_RV run(const char* name, const Call& call) {
+  CK_RV run(const char* name, Answers answers, const Call& call) {
     const std::uint64_t number = ++counter_->calls;
     if (!failed_) std::snprintf(counter_->last, sizeof counter_->last, "%s", name);
+    if (trace_ >= 0) dprintf(trace_, "%s\n", name);
     if (delay_.count() != 0) std::this_thread::sleep_for(delay_);
+    if (number == hang_at_) kmforward::hang();
+    losses_.reach(number, real_);
+    if (const CK_RV gone = losses_.answer(name); gone != CKR_OK) return gone;
     if (number == kill_at_ && !kill_after_) die();
     if (fail_at_ != 0 && (fail_name_.empty() || fail_name_ == name) && ++matching_ == fail_at_) {
       failed_ = true;
@@ -116,8 +128,10 @@ class Forwarder {
     }
     const CK_RV rv = call();
     if (number == kill_at_) die();
+    if ((rv == CKR_OK || answers_in_part(rv)) && is_lied_about(number, name)) counter_->told += answers.distort(lie_, lie_item_);
     return rv;
   }
+  kmforward::Losses& losses() { return losses_; }
 
  private:
   Forwarder() {
@@ -131,6 +145,16 @@ class Forwarder {
     CK_C_GetFunctionList get = nullptr;
     std::memcpy(&get, &symbol, sizeof get);
     if (get(&real_) != CKR_OK) real_ = nullptr;
+  }
+  bool is_lied_about(std::uint64_t number, std::string_view name) {
+    if (lie_ == kmforward::Lie::none || (!lie_name_.empty() && lie_name_ != name)) return false;
+    return lie_at_ == 0 || (lie_name_.empty() ? number : ++lie_matching_) == lie_at_;
+  }
+  /// C_GetAttributeValue has these for some of the attributes, and answers the others.
+  static bool answers_in_part(CK_RV rv) { return rv == CKR_ATTRIBUTE_TYPE_INVALID || rv == CKR_ATTRIBUTE_SENSITIVE; }
+  static int open_trace() {
+    const char* path = std::getenv("KMFORWARD_TRACE_FILE");
+    return path == nullptr ? -1 : open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
   }
   static bool name_ends_with_init(std::string_view name) { return name.size() > 4 && name.substr(name.size() - 4) == "Init"; }
   static bool ends_operation(std::string_view name) {
@@ -154,6 +178,14 @@ class Forwarder {
   std::atomic<std::uint64_t> matching_{0};
   std::map<CK_MECHANISM_TYPE, CK_MECHANISM_TYPE> map_ = read_map();
   std::chrono::milliseconds delay_{number_from("KMFORWARD_DELAY_MS", 10)};
+  int trace_ = open_trace();
+  kmforward::Lie lie_ = kmforward::lie_from(text_from("KMFORWARD_LIE"));
+  std::uint64_t lie_at_ = number_from("KMFORWARD_LIE_AT", 10);
+  std::uint64_t lie_item_ = number_from("KMFORWARD_LIE_ITEM", 10);
+  std::string_view lie_name_ = text_from("KMFORWARD_LIE_NAME");
+  std::atomic<std::uint64_t> lie_matching_{0};
+  std::uint64_t hang_at_ = number_from("KMFORWARD_HANG_AT", 10);
+  kmforward::Losses losses_{text_from("KMFORWARD_LOSE"), number_from("KMFORWARD_LOSE_AT", 10)};
 };
 
 CK_FUNCTION_LIST table{};
@@ -198,7 +230,7 @@ struct Forward<CK_RV (*)(Args...), member> {
     Forwarder& forwarder = Forwarder::instance();
     const auto function = forwarder.real()->*member;
     if (function == nullptr) return CKR_FUNCTION_NOT_SUPPORTED;
-    return forwarder.run(name, [&] { return function(Handed<Args>(forwarder, args).get()...); });
+    return forwarder.run(name, Answers::of(name, args...), [&] { return function(Handed<Args>(forwarder, args).get()...); });
   }
   static void put(const char* own_name) {
     name = own_name;
@@ -208,7 +240,7 @@ struct Forward<CK_RV (*)(Args...), member> {
 
 CK_RV get_mechanism_list(CK_SLOT_ID slot, CK_MECHANISM_TYPE* list, CK_ULONG* count) {
   Forwarder& forwarder = Forwarder::instance();
-  return forwarder.run("C_GetMechanismList", [&] {
+  return forwarder.run("C_GetMechanismList", Answers::of("C_GetMechanismList", slot, list, count), [&] {
     const CK_RV rv = forwarder.real()->C_GetMechanismList(slot, list, count);
     for (CK_ULONG i = 0; rv == CKR_OK && list != nullptr && i < *count; ++i) list[i] = forwarder.to_caller(list[i]);
     return rv;
@@ -217,16 +249,51 @@ CK_RV get_mechanism_list(CK_SLOT_ID slot, CK_MECHANISM_TYPE* list, CK_ULONG* cou
 
 CK_RV get_mechanism_info(CK_SLOT_ID slot, CK_MECHANISM_TYPE type, CK_MECHANISM_INFO* info) {
   Forwarder& forwarder = Forwarder::instance();
-  return forwarder.run("C_GetMechanismInfo",
+  return forwarder.run("C_GetMechanismInfo", Answers::of("C_GetMechanismInfo", slot, type, info),
                        [&] { return forwarder.real()->C_GetMechanismInfo(slot, forwarder.to_real(type), info); });
 }
 
 CK_RV get_token_info(CK_SLOT_ID slot, CK_TOKEN_INFO* info) {
   Forwarder& forwarder = Forwarder::instance();
-  return forwarder.run("C_GetTokenInfo", [&] {
+  return forwarder.run("C_GetTokenInfo", Answers::of("C_GetTokenInfo", slot, info), [&] {
     const CK_RV rv = forwarder.real()->C_GetTokenInfo(slot, info);
     if (rv == CKR_OK) info->flags |= number_from("KMFORWARD_TOKEN_FLAGS", 16);
     return rv;
+  });
+}
+
+CK_RV get_slot_info(CK_SLOT_ID slot, CK_SLOT_INFO* info) {
+  Forwarder& forwarder = Forwarder::instance();
+  return forwarder.run("C_GetSlotInfo", Answers::of("C_GetSlotInfo", slot, info), [&] {
+    const CK_RV rv = forwarder.real()->C_GetSlotInfo(slot, info);
+    if (rv == CKR_OK && forwarder.losses().removed()) info->flags &= ~CK_FLAGS{CKF_TOKEN_PRESENT};
+    return rv;
+  });
+}
+
+CK_RV get_slot_list(CK_BBOOL present, CK_SLOT_ID* list, CK_ULONG* count) {
+  Forwarder& forwarder = Forwarder::instance();
+  return forwarder.run("C_GetSlotList", Answers::of("C_GetSlotList", present, list, count), [&] {
+    if (present == CK_FALSE || !forwarder.losses().removed()) return forwarder.real()->C_GetSlotList(present, list, count);
+    *count = 0;
+    return CK_RV{CKR_OK};
+  });
+}
+
+CK_RV open_session(CK_SLOT_ID slot, CK_FLAGS flags, void* application, CK_NOTIFY notify, CK_SESSION_HANDLE* session) {
+  Forwarder& forwarder = Forwarder::instance();
+  return forwarder.run("C_OpenSession", Answers::of("C_OpenSession", slot, flags, application, notify, session), [&] {
+    const CK_RV rv = forwarder.real()->C_OpenSession(slot, flags, application, notify, session);
+    if (rv == CKR_OK) forwarder.losses().opened(slot, *session);
+    return rv;
+  });
+}
+
+CK_RV close_session(CK_SESSION_HANDLE session) {
+  Forwarder& forwarder = Forwarder::instance();
+  return forwarder.run("C_CloseSession", {}, [&] {
+    forwarder.losses().closed(session);
+    return forwarder.real()->C_CloseSession(session);
   });
 }
 
@@ -238,7 +305,7 @@ std::map<std::pair<CK_OBJECT_HANDLE, CK_ATTRIBUTE_TYPE>, CK_BYTE>& weak_flags() 
 
 CK_RV weak_get(CK_SESSION_HANDLE session, CK_OBJECT_HANDLE object, CK_ATTRIBUTE* list, CK_ULONG count) {
   Forwarder& forwarder = Forwarder::instance();
-  return forwarder.run("C_GetAttributeValue", [&] {
+  return forwarder.run("C_GetAttributeValue", Answers::of("C_GetAttributeValue", session, object, list, count), [&] {
     constexpr CK_ULONG invented = 32;
     if (count == 1 && list[0].type == CKA_VALUE && list[0].ulValueLen >= invented && list[0].pValue != nullptr) {
       std::memset(list[0].pValue, 0x2A, invented);
@@ -256,7 +323,7 @@ CK_RV weak_get(CK_SESSION_HANDLE session, CK_OBJECT_HANDLE object, CK_ATTRIBUTE*
 
 CK_RV weak_set(CK_SESSION_HANDLE session, CK_OBJECT_HANDLE object, CK_ATTRIBUTE* list, CK_ULONG count) {
   Forwarder& forwarder = Forwarder::instance();
-  return forwarder.run("C_SetAttributeValue", [&] {
+  return forwarder.run("C_SetAttributeValue", {}, [&] {
     const bool weak = count == 1 && (list[0].type == CKA_SENSITIVE || list[0].type == CKA_EXTRACTABLE);
     if (!weak) return forwarder.real()->C_SetAttributeValue(session, object, list, count);
     weak_flags()[{object, list[0].type}] = *static_cast<CK_BYTE*>(list[0].pValue);
@@ -282,6 +349,10 @@ void fill_table() {
   table.C_GetMechanismList = &get_mechanism_list;
   table.C_GetMechanismInfo = &get_mechanism_info;
   table.C_GetTokenInfo = &get_token_info;
+  table.C_GetSlotInfo = &get_slot_info;
+  table.C_GetSlotList = &get_slot_list;
+  table.C_OpenSession = &open_session;
+  table.C_CloseSession = &close_session;
   if (std::getenv("KMFORWARD_WEAK") == nullptr) return;
   table.C_GetAttributeValue = &weak_get;
   table.C_SetAttributeValue = &weak_set;
@@ -293,7 +364,7 @@ extern "C" __attribute__((visibility("default"))) CK_RV C_GetFunctionList(CK_FUN
   Forwarder& forwarder = Forwarder::instance();
   if (forwarder.real() == nullptr) return CKR_GENERAL_ERROR;
   if (list == nullptr) return CKR_ARGUMENTS_BAD;
-  return forwarder.run("C_GetFunctionList", [&]() -> CK_RV {
+  return forwarder.run("C_GetFunctionList", {}, [&]() -> CK_RV {
     table.version = forwarder.real()->version;
     table.C_GetFunctionList = &C_GetFunctionList;
     fill_table();
