@@ -11,6 +11,8 @@ constexpr std::size_t find_batch = 256;
 constexpr std::size_t wrap_buffer = 8192;  // RSA-4096 as PKCS#8 takes 2.4 KiB
 constexpr std::size_t sign_buffer = 2048;
 constexpr std::size_t random_chunk = 4096;
+constexpr std::size_t most_objects = 4'000'000;  // a module that never says it is done must not fill the memory
+constexpr const char* breach = "the PKCS#11 module breaks its contract; do not use it";
 
 /// A module may leave functions out.
 template <class Function, class... Args>
@@ -34,13 +36,8 @@ void hold_to_capacity(const char* name, CK_ULONG length, std::size_t capacity) {
   if (length > capacity) {
     throw Error::internal(std::string(name) + ": the module says it wrote " + std::to_string(length) +
                               " octets into a buffer of " + std::to_string(capacity),
-                          "the PKCS#11 module breaks its contract; do not use it");
+                          breach);
   }
-}
-
-/// A fresh handle is never 0.
-void require_handle(const char* name, CK_OBJECT_HANDLE handle) {
-  if (handle == 0) throw Error::internal(std::string(name) + ": the module reports success without an object");
 }
 
 }  // namespace
@@ -76,12 +73,19 @@ Session::Session(CK_FUNCTION_LIST* functions, CK_SLOT_ID slot, bool read_write) 
 }
 
 Session::Session(Session&& other) noexcept
-    : functions_(std::exchange(other.functions_, nullptr)), handle_(std::exchange(other.handle_, 0)) {}
+    : functions_(std::exchange(other.functions_, nullptr)), handle_(std::exchange(other.handle_, 0)), known_(std::move(other.known_)) {}
 
 Session& Session::operator=(Session&& other) noexcept {
   std::swap(functions_, other.functions_);
   std::swap(handle_, other.handle_);
+  std::swap(known_, other.known_);
   return *this;
+}
+
+CK_OBJECT_HANDLE Session::fresh(const char* name, CK_OBJECT_HANDLE handle) const {
+  if (handle == 0) throw Error::internal(std::string(name) + ": the module reports success without an object", breach);
+  if (!known_.insert(handle).second) throw Error::internal(std::string(name) + ": the module gives out the handle of another object", breach);
+  return handle;
 }
 
 Session::~Session() {
@@ -107,8 +111,12 @@ std::vector<CK_OBJECT_HANDLE> Session::find(Attributes filter) const {
     CK_ULONG n = 0;
     call("C_FindObjects", functions_->C_FindObjects, handle_, batch.data(), batch.size(), &n);
     hold_to_capacity("C_FindObjects", n, batch.size());
-    if (n == 0) return out;
+    if (n == 0) {
+      known_.insert(out.begin(), out.end());
+      return out;
+    }
     out.insert(out.end(), batch.begin(), batch.begin() + static_cast<std::ptrdiff_t>(n));
+    if (out.size() > most_objects) throw Error::internal("C_FindObjects: the module does not come to an end", breach);
   }
 }
 
@@ -123,27 +131,29 @@ void Session::set_attributes(CK_OBJECT_HANDLE object, Attributes list) const {
 CK_OBJECT_HANDLE Session::create(Attributes what) const {
   CK_OBJECT_HANDLE out = 0;
   call("C_CreateObject", functions_->C_CreateObject, handle_, what.data(), what.size(), &out);
-  require_handle("C_CreateObject", out);
-  return out;
+  return fresh("C_CreateObject", out);
 }
 
 CK_OBJECT_HANDLE Session::copy(CK_OBJECT_HANDLE object, Attributes changes) const {
   CK_OBJECT_HANDLE out = 0;
   call("C_CopyObject", functions_->C_CopyObject, handle_, object, changes.data(), changes.size(), &out);
-  require_handle("C_CopyObject", out);
-  return out;
+  return fresh("C_CopyObject", out);
 }
 
-void Session::destroy(CK_OBJECT_HANDLE object) const { call("C_DestroyObject", functions_->C_DestroyObject, handle_, object); }
+void Session::destroy(CK_OBJECT_HANDLE object) const {
+  call("C_DestroyObject", functions_->C_DestroyObject, handle_, object);
+  known_.erase(object);
+}
 
-void Session::try_destroy(CK_OBJECT_HANDLE object) const noexcept { invoke(functions_->C_DestroyObject, handle_, object); }
+void Session::try_destroy(CK_OBJECT_HANDLE object) const noexcept {
+  if (invoke(functions_->C_DestroyObject, handle_, object) == CKR_OK) known_.erase(object);
+}
 
 CK_OBJECT_HANDLE Session::generate(CK_MECHANISM_TYPE mechanism, Attributes what) const {
   CK_MECHANISM raw{mechanism, nullptr, 0};
   CK_OBJECT_HANDLE out = 0;
   call("C_GenerateKey", functions_->C_GenerateKey, handle_, &raw, what.data(), what.size(), &out);
-  require_handle("C_GenerateKey", out);
-  return out;
+  return fresh("C_GenerateKey", out);
 }
 
 KeyPair Session::generate_pair(CK_MECHANISM_TYPE mechanism, Attributes public_half, Attributes private_half) const {
@@ -151,8 +161,8 @@ KeyPair Session::generate_pair(CK_MECHANISM_TYPE mechanism, Attributes public_ha
   KeyPair out;
   call("C_GenerateKeyPair", functions_->C_GenerateKeyPair, handle_, &raw, public_half.data(), public_half.size(),
        private_half.data(), private_half.size(), &out.public_half, &out.private_half);
-  require_handle("C_GenerateKeyPair", out.public_half);
-  require_handle("C_GenerateKeyPair", out.private_half);
+  fresh("C_GenerateKeyPair", out.public_half);
+  fresh("C_GenerateKeyPair", out.private_half);
   return out;
 }
 
@@ -170,16 +180,14 @@ CK_OBJECT_HANDLE Session::unwrap(const Mechanism& mechanism, CK_OBJECT_HANDLE ke
   CK_OBJECT_HANDLE out = 0;
   call("C_UnwrapKey", functions_->C_UnwrapKey, handle_, &raw, kek, unconst(wrapped), CK_ULONG{wrapped.size()}, what.data(),
        what.size(), &out);
-  require_handle("C_UnwrapKey", out);
-  return out;
+  return fresh("C_UnwrapKey", out);
 }
 
 CK_OBJECT_HANDLE Session::derive(const Mechanism& mechanism, CK_OBJECT_HANDLE base, Attributes what) const {
   CK_MECHANISM raw = mechanism.raw();
   CK_OBJECT_HANDLE out = 0;
   call("C_DeriveKey", functions_->C_DeriveKey, handle_, &raw, base, what.data(), what.size(), &out);
-  require_handle("C_DeriveKey", out);
-  return out;
+  return fresh("C_DeriveKey", out);
 }
 
 Bytes Session::sign(const Mechanism& mechanism, CK_OBJECT_HANDLE key, ByteView data) const {

@@ -6,6 +6,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <unordered_set>
 #include <vector>
 
 #include "kmtool/core/bytes.hpp"
@@ -107,8 +108,13 @@ class Session {
   [[nodiscard]] Bytes random(std::size_t n) const;
 
  private:
+  /// A handle that a call gave for the object it made, or an error: what is not new would be another object's, to be used, labelled or
+  /// destroyed in its place.
+  CK_OBJECT_HANDLE fresh(const char* name, CK_OBJECT_HANDLE handle) const;
+
   CK_FUNCTION_LIST* functions_ = nullptr;
   CK_SESSION_HANDLE handle_ = 0;
+  mutable std::unordered_set<CK_OBJECT_HANDLE> known_;  ///< of objects that this session has found or made
 };
 
 /// An object destroyed on scope exit unless released.

@@ -1,0 +1,36 @@
+"""What kmtool does when it is lied to, by the lie: the ones that it fell for once."""
+
+import pathlib
+import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "cli"))
+import harness  # noqa: E402
+
+
+class LiedTo(harness.Case):
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.on_own_token()
+        cls.ok("gen", "root", "--role", "kek")
+        cls.ok("gen", "cargo", "--role", "data", "--exportable")
+
+    def test_the_handle_of_another_object(self):
+        """The module gives out, for what was just made, the handle of the object before it: that one must not be destroyed for it."""
+        for call in ("C_GenerateKey", "C_CopyObject"):
+            for number in ("1", "2"):
+                with self.subTest(call=(number, call)):
+                    before = self.snapshot(self.home)
+                    lie = {"KMFORWARD_LIE": "cut", "KMFORWARD_LIE_NAME": call, "KMFORWARD_LIE_AT": number}
+                    self.refused(70, "gen", "made", "--role", "kek", env=lie)
+                    self.ok("doctor", "--repair")
+                    self.assertEqual(self.snapshot(self.home), before)
+
+    def test_a_search_that_never_ends(self):
+        lie = {"KMFORWARD_LIE": "full", "KMFORWARD_LIE_NAME": "C_FindObjects"}
+        self.refused(70, "doctor", env=lie, says="does not come to an end", timeout=60)
+        self.ok("doctor")
+
+
+if __name__ == "__main__":
+    harness.main()
