@@ -14,7 +14,12 @@ namespace {
 using namespace std::string_view_literals;
 
 constexpr CK_KEY_TYPE ckk_montgomery = 0x41;
-constexpr CK_KEY_TYPE ckk_sha1_hmac = 0x28, ckk_sha512_224_hmac = 0x2e, ckk_sha3_512_hmac = 0x36;
+constexpr CK_KEY_TYPE ckk_chacha20 = 0x33;
+
+/// PKCS#11 3.1, pkcs11t.h: MD5 to SHA-224, SHA-3 and BLAKE2b, SHA-512/t. Between them stand ciphers and signature keys.
+bool is_hmac(CK_KEY_TYPE type) {
+  return (type >= CKK_MD5_HMAC && type <= CKK_SHA224_HMAC) || (type >= 0x36 && type <= 0x3d) || (type >= 0x43 && type <= 0x45);
+}
 
 struct CurveName {
   std::string_view params;  ///< DER of the namedCurve
@@ -63,7 +68,7 @@ KeyKind with_curve(Family family, ByteView params) {
 
 KeyKind other_kind(const Object& object) {
   const unsigned long bits = object.value_length.value_or(0) * 8;
-  if (object.key_type >= ckk_sha1_hmac && object.key_type <= ckk_sha3_512_hmac) return {Family::generic, bits, ""};
+  if (is_hmac(object.key_type)) return {Family::generic, bits, ""};
   switch (object.key_type) {
     case CKK_CAST128:
       return {Family::cipher, bits, "cast128"};
@@ -77,6 +82,16 @@ KeyKind other_kind(const Object& object) {
       return {Family::cipher, bits, "blowfish"};
     case CKK_CAMELLIA:
       return {Family::cipher, bits, "camellia"};
+    case CKK_TWOFISH:
+      return {Family::cipher, bits, "twofish"};
+    case CKK_ARIA:
+      return {Family::cipher, bits, "aria"};
+    case CKK_SEED:
+      return {Family::cipher, 128, "seed"};
+    case CKK_GOST28147:
+      return {Family::cipher, 256, "gost28147"};
+    case ckk_chacha20:
+      return {Family::cipher, 256, "chacha20"};
     default:
       return {Family::unknown, 0, fmt::format("key-type-{:#x}", object.key_type)};
   }

@@ -15,7 +15,7 @@ struct Entry {
 
 // clang-format off
 // Ordered by number: PKCS#11 2.40 and what is common of 3.x.
-constexpr std::array table{
+constexpr Entry table[]{
     Entry{0x0, "RSA_PKCS_KEY_PAIR_GEN"}, Entry{0x1, "RSA_PKCS"}, Entry{0x2, "RSA_9796"}, Entry{0x3, "RSA_X_509"},
     Entry{0x4, "MD2_RSA_PKCS"}, Entry{0x5, "MD5_RSA_PKCS"}, Entry{0x6, "SHA1_RSA_PKCS"}, Entry{0x7, "RIPEMD128_RSA_PKCS"},
     Entry{0x8, "RIPEMD160_RSA_PKCS"}, Entry{0x9, "RSA_PKCS_OAEP"}, Entry{0xa, "RSA_X9_31_KEY_PAIR_GEN"},
@@ -138,7 +138,7 @@ constexpr std::array flag_names{
 
 std::string mechanism_name(unsigned long number) {
   const auto found = std::ranges::lower_bound(table, number, {}, &Entry::number);
-  if (found != table.end() && found->number == number) return std::string("CKM_") + found->name;
+  if (found != std::ranges::end(table) && found->number == number) return std::string("CKM_") + found->name;
   if (number >= 0x80000000UL) return fmt::format("CKM_VENDOR_DEFINED+0x{:x}", number - 0x80000000UL);
   return fmt::format("CKM_0x{:x}", number);
 }

@@ -1,5 +1,3 @@
-// GCC 12 takes the lengths of compared byte strings for negative.
-#pragma GCC diagnostic ignored "-Wstringop-overread"
 #include "objects.hpp"
 
 #include <algorithm>

@@ -90,7 +90,8 @@ void audit_mechanisms(const TokenTraits& traits, const std::vector<ObjectFacts>&
   const auto wraps = those(objects, [](const ObjectFacts& object) { return object.kind == ObjectKind::secret && (object.wrap || object.unwrap); });
   std::vector<std::string> mechanisms;
   for (const auto& [family, name] : traits.unauthenticated) {
-    const bool used = std::any_of(wraps.begin(), wraps.end(), [&](const ObjectFacts* key) { return (key->key.family == Family::aes) == (family == Family::aes); });
+    const bool aes = family == Family::aes;
+    const bool used = std::any_of(wraps.begin(), wraps.end(), [aes](const ObjectFacts* key) { return (key->key.family == Family::aes) == aes; });
     if (used) mechanisms.push_back(name);
   }
   if (!mechanisms.empty()) {
