@@ -65,6 +65,7 @@ void Scanner::look(bool last) {
   seen_.clear();
   needles_.find_in(buffer_, [&](std::size_t at, std::size_t, const Needles::Needle& needle) { seen_.push_back({at, "plain", &needle}); });
   look_at_base64(buffer_);
+  look_at_utf16(buffer_);
   std::sort(seen_.begin(), seen_.end(), [](const Seen& a, const Seen& b) { return a.at < b.at; });
   // What begins behind `done` is seen again in the next piece, and whole.
   const std::size_t done = last ? buffer_.size() : buffer_.size() - overlap_;
@@ -107,6 +108,25 @@ void Scanner::look_at_base64(ByteView text) {
     }
     if (places.size() >= shortest) look_at_run(places, text);
     ++at;
+  }
+}
+
+/// Of either byte order: every second byte is 0.
+void Scanner::look_at_utf16(ByteView text) {
+  if (std::find(text.begin(), text.end(), 0) == text.end()) return;
+  Bytes narrow;
+  for (std::size_t at = 0; at < text.size();) {
+    const std::size_t begin = at;
+    narrow.clear();
+    while (at < text.size() && text[at] != 0) {
+      narrow.push_back(text[at++]);
+      if (at == text.size() || text[at] != 0) break;
+      ++at;
+    }
+    if (narrow.size() >= needles_.shortest()) {
+      needles_.find_in(narrow, [&](std::size_t found, std::size_t, const Needles::Needle& needle) { seen_.push_back({begin + 2 * found, "utf-16", &needle}); });
+    }
+    if (narrow.empty()) ++at;
   }
 }
 

@@ -4,6 +4,7 @@
 #include "kmtool/audit/record.hpp"
 #include "kmtool/core/file.hpp"
 #include "kmtool/core/json.hpp"
+#include "kmtool/core/text.hpp"
 #include "kmtool/tlog/tiles.hpp"
 
 namespace kmtool::audit {
@@ -16,7 +17,15 @@ using Roots = std::map<std::uint64_t, tlog::Hash>;  ///< by number of entries
 
 std::string entries_file(std::uint64_t first, std::uint64_t size) { return tlog::entries_path(first / tlog::tile_width, std::min(tlog::tile_width, size - first)); }
 
-std::string read_entries(const std::filesystem::path& dir, const std::string& name) { return read_file(dir / name, std::size_t{65538} * tlog::tile_width); }
+/// Whoever made the folder is nobody to trust: a pipe in a file's place would keep its reader for ever.
+std::string read_part(const std::filesystem::path& file, std::size_t limit) {
+  std::error_code ignored;
+  const auto status = std::filesystem::status(file, ignored);
+  if (std::filesystem::exists(status) && !std::filesystem::is_regular_file(status)) throw Error::tampered(printable(file.string()) + " is not a regular file");
+  return read_file(file, limit);
+}
+
+std::string read_entries(const std::filesystem::path& dir, const std::string& name) { return read_part(dir / name, std::size_t{65538} * tlog::tile_width); }
 
 /// Recomputes the tree from the entries and holds every tile against it, and checkpoints within.
 class Folder {
@@ -64,7 +73,7 @@ class Folder {
   void close(unsigned level, std::uint64_t n) {
     const auto name = tlog::tile_path(level, n, tiles_[level].size());
     const auto wanted = tlog::tile_bytes(tiles_[level]);
-    const auto found = read_file(dir_ / name, tlog::tile_width * sizeof(tlog::Hash));
+    const auto found = read_part(dir_ / name, tlog::tile_width * sizeof(tlog::Hash));
     if (!equal(view(found), wanted)) {
       if (level == 0 && found.size() == wanted.size()) {
         for (std::size_t i = 0; i < tiles_[0].size(); ++i) {
@@ -117,7 +126,7 @@ class Handovers {
     std::map<int, tlog::Note> notes;
     std::error_code error;
     for (int version = 2; version < most && std::filesystem::exists(dir_ / "handovers" / std::to_string(version), error); ++version) {
-      notes.emplace(version, tlog::Note::parse(read_file(dir_ / "handovers" / std::to_string(version), 1 << 20)));
+      notes.emplace(version, tlog::Note::parse(read_part(dir_ / "handovers" / std::to_string(version), 1 << 20)));
     }
     return notes;
   }
@@ -172,7 +181,7 @@ class Handovers {
 ExportedReport verify_exported(const std::filesystem::path& dir, const crypto::PublicKey& signer, const std::vector<tlog::VerifierKey>& witnesses,
                                const Progress& progress) {
   const auto file = dir / "checkpoint";
-  const auto note = tlog::Note::parse(read_file(file, 1 << 20));
+  const auto note = tlog::Note::parse(read_part(file, 1 << 20));
   ExportedReport report;
   report.checkpoint = tlog::parse_checkpoint(note.text);
   Handovers handovers(dir, note, report.checkpoint);

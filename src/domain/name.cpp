@@ -32,8 +32,8 @@ bool is_name(std::string_view text) {
 
 void require_name(std::string_view text, const std::string& what) {
   if (is_name(text)) return;
-  throw Error::usage("\"" + printable(text.substr(0, longest_name)) + "\" is not a " + what,
-                     "a " + what + " matches [A-Za-z0-9][A-Za-z0-9._-]{0,63}");
+  const std::string one = (std::string_view("aeiou").find(what.front()) == std::string_view::npos ? "a " : "an ") + what;
+  throw Error::usage("\"" + printable(text.substr(0, longest_name)) + "\" is not " + one, one + " matches [A-Za-z0-9][A-Za-z0-9._-]{0,63}");
 }
 
 KeyRef KeyRef::parse(std::string_view text) {

@@ -81,6 +81,29 @@ TEST_CASE_FIXTURE(Fixture, "base64 of them: every alignment, both alphabets, bro
   }
 }
 
+TEST_CASE_FIXTURE(Fixture, "UTF-16, as some editors and shells write it: both byte orders, at any place") {
+  const auto wide = [](const std::string& text, bool little) {
+    std::string out;
+    for (const char c : text) out += little ? std::string{c, '\0'} : std::string{'\0', c};
+    return out;
+  };
+  for (const auto& key : {issued, stripe}) {
+    for (const bool little : {false, true}) {
+      for (const std::string before : {"", "x", "KEY=", "line\r\nKEY=\""}) {
+        const auto text = wide(before + key + "\"\r\n", little);
+        const auto hits = scan(text);
+        REQUIRE(hits.size() == 1);
+        CHECK(hits[0].encoding == "utf-16");
+        CHECK(hits[0].offset == 2 * before.size() + (little ? 0 : 1));
+        CHECK(scan((little ? "\xff\xfe" : "\xfe\xff") + text).size() == 1);
+        CHECK(scan("abc" + text + "def").size() == 1);
+      }
+      CHECK(scan(wide(std::string((1 << 19) - 10, '.') + key, little), 4099).size() == 1);
+      CHECK(scan(wide(key.substr(0, key.size() - 1), little)).empty());
+    }
+  }
+}
+
 TEST_CASE_FIXTURE(Fixture, "pieces of any size, and borders in the middle of a key") {
   const std::string text = std::string(3 << 20, 'a') + issued + std::string(1 << 20, ' ') + stripe + base64(view(" " + issued)) + "\n";
   for (const std::size_t step : {std::size_t{1} << 20, (std::size_t{1} << 20) + 7, std::size_t{99991}}) CHECK(scan(text, step).size() == 3);

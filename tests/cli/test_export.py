@@ -73,6 +73,23 @@ class Exported(harness.Case):
         self.assertEqual(self.kmtool("audit", "verify", folder, "--signer", other, env=self.away).code, 65)
         self.refused(64, "audit", "verify", folder, says="--signer", env=self.away)
 
+    def test_a_pipe_in_a_files_place_does_not_hang(self):
+        folder = self.dir / "piped"
+        self.ok("audit", "export", folder)
+        for name in ("checkpoint", "tile/entries/000"):
+            path = folder / name
+            original = path.read_bytes()
+            path.unlink()
+            os.mkfifo(path)
+            self.refused(65, "audit", "verify", folder, "--signer", self.pem, says="not a regular file", env=self.away, timeout=20)
+            path.unlink()
+            path.write_bytes(original)
+        os.mkfifo(self.dir / "pipe")
+        (folder / "handovers").mkdir(exist_ok=True)
+        (folder / "handovers/2").symlink_to(self.dir / "pipe")
+        other = self.home / "signers" / "document.pem"
+        self.refused(65, "audit", "verify", folder, "--signer", other, says="not a regular file", env=self.away, timeout=20)
+
     def test_an_entry_altered_is_named(self):
         folder = self.dir / "altered"
         self.ok("audit", "export", folder)

@@ -48,13 +48,14 @@ class Needles {
 
 /// Where a key was found. Its value is in none of this.
 struct Hit {
-  std::string encoding;        ///< `plain` or `base64`
+  std::string encoding;        ///< `plain`, `base64` or `utf-16`
   std::uint64_t offset = 0;    ///< of its first byte
   std::uint64_t line = 1, column = 1;
   std::uint64_t more = 0;      ///< of the first of a key: further ones in the same text, beyond a thousand, that are only counted
   Needles::Needle needle;
 };
-/// Looks through a text that comes in pieces, in flat memory; also through what base64 in it (with line breaks, either alphabet) decodes to.
+/// Looks through a text that comes in pieces, in flat memory; also through what base64 in it (with line breaks, either alphabet) and UTF-16
+/// (either byte order) decode to.
 class Scanner {
  public:
   explicit Scanner(const Needles& needles);
@@ -64,6 +65,7 @@ class Scanner {
  private:
   void look(bool last);
   void look_at_base64(ByteView text);
+  void look_at_utf16(ByteView text);
   void look_at_run(const std::vector<std::uint32_t>& places, ByteView text);
   struct Seen {
     std::size_t at;  ///< in buffer_
