@@ -5,7 +5,7 @@ build_packages=(g++ cmake ninja-build pkg-config libssl-dev libp11-dev libp11-ki
   libfmt-dev libcli11-dev libsmartcols-dev libidn2-dev zlib1g-dev libboost1.81-dev
   libgfshare-dev libqrencode-dev libpng-dev libcmark-dev)
 run_packages=(softhsm2 openssl)
-test_packages=(doctest-dev git opencryptoki python3-ecdsa python3-cryptography opensc libnss3-tools p11-kit p11-kit-modules gdb python3 mandoc bash-completion zsh fish lintian strace sqlite3 procps faketime nginx-light python3-jsonschema python3-yaml golang-go golang-golang-x-mod-dev)
+test_packages=(doctest-dev git opencryptoki python3-ecdsa python3-cryptography opensc libnss3-tools p11-kit p11-kit-modules gdb python3 mandoc bash-completion zsh fish lintian strace sqlite3 procps faketime nginx-light python3-jsonschema python3-yaml golang-go golang-golang-x-mod-dev zbar-tools)
 
 # install_packages PACKAGE…: leaves apt alone when every one of them is there.
 install_packages() {
