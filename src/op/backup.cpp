@@ -1,5 +1,7 @@
 #include <unistd.h>
 
+#include <cstdio>
+
 #include "kmtool/core/encoding.hpp"
 #include "kmtool/core/file.hpp"
 #include "kmtool/journal/archive.hpp"
@@ -10,10 +12,6 @@
 namespace kmtool::op {
 
 namespace {
-
-journal::Archived archived(const std::filesystem::path& root, const std::string& name) {
-  return {name, to_bytes(read_file(root / name, std::size_t{1} << 34))};
-}
 
 constexpr const char* usage_name = "usage.db";  // counts of API keys; of a home that has any
 
@@ -33,21 +31,21 @@ struct Scratch {
   }
 };
 
-Bytes data_of(const std::vector<journal::Archived>& files, const std::string& name, const std::filesystem::path& archive) {
-  for (const auto& entry : files) {
-    if (entry.name == name) return entry.data;
-  }
-  throw Error::tampered(archive.string() + " is not a kmtool home backup: " + name + " is missing");
+std::string text_of(const std::filesystem::path& folder, const std::string& name, const std::filesystem::path& archive) {
+  std::error_code ignored;
+  if (!std::filesystem::exists(folder / name, ignored)) throw Error::tampered(archive.string() + " is not a kmtool home backup: " + name + " is missing");
+  return read_file(folder / name);
 }
 
 /// The journal in it is proven by the log.pem in it, as a command would prove it: nothing of a home is replaced by what it could not use.
-void require_sound(const std::vector<journal::Archived>& files, const std::filesystem::path& archive, const std::filesystem::path& beside) {
-  const auto config = home::Config::parse(to_text(data_of(files, "config.json", archive)), archive.string() + ": config.json");
-  const auto key = crypto::PublicKey::from_pem(to_text(data_of(files, "signers/log.pem", archive)), archive.string() + ": signers/log.pem");
-  const Scratch scratch(beside);
-  write_private_file(scratch.path / "journal.db", data_of(files, "journal.db", archive), false);
+void require_sound(const std::filesystem::path& folder, const std::filesystem::path& archive) {
+  const auto config = home::Config::parse(text_of(folder, "config.json", archive), archive.string() + ": config.json");
+  const auto key = crypto::PublicKey::from_pem(text_of(folder, "signers/log.pem", archive), archive.string() + ": signers/log.pem");
+  const auto file = folder / "journal.db";
+  std::error_code ignored;
+  if (!std::filesystem::exists(file, ignored)) throw Error::tampered(archive.string() + " is not a kmtool home backup: journal.db is missing");
   try {
-    auto journal = journal::Journal::open(scratch.path / "journal.db", journal::Journal::Mode::write);
+    auto journal = journal::Journal::open(file, journal::Journal::Mode::write);
     trust_journal(journal, config.origin(), key);
   } catch (const Error& error) {
     throw Error::tampered("the journal in " + archive.string() + " cannot be trusted: " + error.message(), "nothing was replaced; use another backup");
@@ -62,42 +60,40 @@ std::vector<std::string> backup_home(Context& context, const std::filesystem::pa
   std::vector<journal::Archived> files;
   for (const char* name : {"config.json", "policy.json", "signers/document.pem", "signers/log.pem"}) {
     std::error_code ignored;
-    if (std::filesystem::exists(root / name, ignored)) files.push_back(archived(root, name));
+    if (std::filesystem::exists(root / name, ignored)) files.push_back({name, root / name});
   }
   const Scratch scratch(target.parent_path());
   context.journal().copy_to(scratch.path / "journal.db");
-  files.push_back(archived(scratch.path, "journal.db"));
+  files.push_back({"journal.db", scratch.path / "journal.db"});
   if (const auto usage = journal::UsageStore::open_existing(root / usage_name)) {
     usage->copy_to(scratch.path / usage_name);
-    files.push_back(archived(scratch.path, usage_name));
+    files.push_back({usage_name, scratch.path / usage_name});
   }
-  const auto archive = scratch.path / "archive";
-  write_private_file(archive, {}, false);
-  journal::write_archive(archive, files);
-  write_private_file(target, view(read_file(archive, std::size_t{1} << 34)), context.options.overwrite);
+  AtomicFile archive(target, context.options.overwrite, scratch.path / "archive");
+  journal::write_archive(archive.temporary(), files);
+  archive.commit();
   std::vector<std::string> names;
   for (const auto& entry : files) names.push_back(entry.name);
   return names;
 }
 
 std::vector<std::string> restore_home(const Options& options, const std::filesystem::path& file) {
-  const auto files = journal::read_archive(file);
-  for (const auto& entry : files) {
-    if (entry.name != "config.json" && entry.name != "policy.json" && entry.name != "journal.db" && entry.name != usage_name && entry.name.rfind("signers/", 0) != 0) {
-      throw Error::tampered(file.string() + " is not a kmtool home backup: it holds " + entry.name);
-    }
-  }
   std::error_code ignored;
   for (const auto& part : {options.paths.config(), options.paths.journal()}) {
     if (options.overwrite || !std::filesystem::exists(part, ignored)) continue;
     throw Error::exists("there is already a home at " + options.paths.root.string() + ": " + part.filename().string() + " is there",
                         "restore into another folder (--home), or give --force");
   }
-  std::vector<std::string> names;
-  for (const auto& entry : files) names.push_back(entry.name);
   std::filesystem::path beside = std::filesystem::absolute(options.paths.root).lexically_normal();
   while (!std::filesystem::exists(beside, ignored)) beside = beside.parent_path();
-  require_sound(files, file, beside);
+  const Scratch scratch(beside);
+  const auto names = journal::extract_archive(file, scratch.path);
+  for (const auto& name : names) {
+    if (name != "config.json" && name != "policy.json" && name != "journal.db" && name != usage_name && name.rfind("signers/", 0) != 0) {
+      throw Error::tampered(file.string() + " is not a kmtool home backup: it holds " + name);
+    }
+  }
+  require_sound(scratch.path, file);
   if (options.dry_run) return names;
   make_private_dir(options.paths.root);
   const auto lock = FileLock::acquire(options.paths.mutate_lock(), options.lock_wait);
@@ -107,7 +103,11 @@ std::vector<std::string> restore_home(const Options& options, const std::filesys
   std::filesystem::remove_all(begun, ignored);
   make_private_dir(begun);
   make_private_dir(begun / "signers");
-  for (const auto& entry : files) write_private_file(begun / entry.name, entry.data, true);
+  for (const auto& name : names) {  // what SQLite wrote beside the journal stays behind
+    make_private_dir((begun / name).parent_path());
+    if (std::rename((scratch.path / name).c_str(), (begun / name).c_str()) != 0) throw Error::from_errno("create", (begun / name).string(), errno);
+  }
+  fsync_path(begun / "signers");
   home::decide_restore(paths);
   home::apply_restore(paths);
   return names;
