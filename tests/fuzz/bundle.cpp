@@ -1,10 +1,12 @@
-// The bundle reader, and the writer, which must agree: what is read is written again, and is the same file.
+// The bundle reader and the writer, which must agree: what is read is written again, and is the same file. Transport requests, which
+// are read where a bundle could stand, likewise.
 #include "kmtool/bundle/bundle.hpp"
 
 #include <sys/mman.h>
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "kmtool/bundle/request.hpp"
 #include "target.hpp"
 
 using namespace kmtool;
@@ -67,6 +69,15 @@ extern "C" int LLVMFuzzerTestOneInput(const unsigned char* data, std::size_t siz
     std::vector<bundle::Record> records;
     const auto summary = bundle::read(input, [&](const bundle::Record& record, std::size_t) { records.push_back(record); });
     written_again(summary, records, fuzz::text_of(data, size));
+  });
+  fuzz::expect_refusal([&] {
+    const auto text = fuzz::text_of(data, size);
+    const auto read = bundle::read_request(text, "request");
+    const auto sign = [&](ByteView digest) {
+      fuzz::require(equal(digest, read.signed_digest));
+      return read.signature.value;
+    };
+    fuzz::require(bundle::looks_like_request(text) && bundle::write_request(read.request, sign, read.signature.key) == text);
   });
   return 0;
 }

@@ -1,11 +1,11 @@
-// What everything is made of: JSON, base64, hexadecimal, times, durations, words, names, PEM.
+// What everything is made of: JSON, base64, hexadecimal, times, durations, words, names; the header of an encrypted file.
 #include "kmtool/core/encoding.hpp"
 #include "kmtool/core/json.hpp"
 #include "kmtool/core/text.hpp"
 #include "kmtool/core/time.hpp"
 #include "kmtool/core/words.hpp"
-#include "kmtool/crypto/public_key.hpp"
 #include "kmtool/domain/name.hpp"
+#include "kmtool/usage/encrypted_file.hpp"
 #include "target.hpp"
 
 using namespace kmtool;
@@ -24,6 +24,6 @@ extern "C" int LLVMFuzzerTestOneInput(const unsigned char* data, std::size_t siz
     fuzz::require(dump_json(parse_json(once, [](const std::string& what) { throw Error::internal(what); })) == once);
   });
   fuzz::expect_refusal([&] { KeyRef::parse(text); });
-  fuzz::expect_refusal([&] { crypto::PublicKey::from_pem(std::string(text), "signer.pem"); });
+  fuzz::expect_refusal([&] { fuzz::require(usage::Header::parse(std::string(text), "file").line() == std::string(text) + "\n"); });
   return 0;
 }
