@@ -125,7 +125,7 @@ void require_sensible(const Options& options) {
 class Server {
  public:
   Server(const Options& options, std::vector<Listener> listeners, Gateway& gateway, const StopToken& stop, const Log& log)
-      : options_(options), gateway_(gateway), stop_(stop), log_(log), listeners_(std::move(listeners)) {
+      : gateway_(gateway), stop_(stop), log_(log), listeners_(std::move(listeners)) {
     const std::size_t files = raise_open_files();
     const std::size_t possible = files > 2 * reserved ? files - reserved : reserved;
     const std::size_t most = options.max_connections == 0 ? possible : std::min(options.max_connections, possible);
@@ -191,7 +191,6 @@ class Server {
     });
   }
 
-  const Options& options_;
   Gateway& gateway_;
   const StopToken& stop_;
   const Log& log_;

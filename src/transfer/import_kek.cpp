@@ -163,7 +163,7 @@ op::VersionRecord version_to_be(op::Context& context, const ImportKekRequest& re
 class Opened {
  public:
   Opened(op::Context& context, const ImportKekRequest& request, const Proven& proven, const op::VersionRecord& version)
-      : context_(context), token_(context.token()), request_(request), proven_(proven), version_(version) {
+      : token_(context.token()), request_(request), proven_(proven), version_(version) {
     try {
       wrap_ = open(proven.wrap, 0, Part::kek_wrap);
       seal_ = open(proven.seal, 1, Part::kek_seal);
@@ -224,7 +224,6 @@ class Opened {
     }
   }
 
-  op::Context& context_;
   pkcs11::Token& token_;
   const ImportKekRequest& request_;
   const Proven& proven_;

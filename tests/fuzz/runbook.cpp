@@ -16,7 +16,7 @@ void allowed(const Command& command) {
       fuzz::require(word != option && !word.starts_with(option + "="));
     fuzz::require(!word.starts_with("exec:") && word.find("=exec:") == std::string::npos);
   }
-  for (const unsigned char c : command.text) fuzz::require(c >= 0x20 && c != 0x7f);
+  fuzz::require(fuzz::visible(command.text));
   for (const auto& file : command.files()) (void)file;
 }
 

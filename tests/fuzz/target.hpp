@@ -27,4 +27,12 @@ inline std::string_view text_of(const unsigned char* data, std::size_t size) {
   return {reinterpret_cast<const char*>(data), size};  // NOLINT(cppcoreguidelines-pro-type-reinterpret-cast)
 }
 
+/// Nothing in it moves a terminal's cursor or colours it.
+inline bool visible(std::string_view text) {
+  for (const char c : text) {
+    if ((c >= 0 && c < 0x20) || c == 0x7f) return false;
+  }
+  return true;
+}
+
 }  // namespace kmtool::fuzz

@@ -17,7 +17,7 @@ extern "C" int LLVMFuzzerTestOneInput(const unsigned char* data, std::size_t siz
   if (const auto time = parse_rfc3339(text)) fuzz::require(parse_rfc3339(rfc3339(*time)) == time);
   if (const auto seconds = parse_duration(text)) fuzz::require(parse_duration(duration_text(*seconds)) == seconds);
   if (const auto bytes = bytes_of_words(text)) fuzz::require(bytes_of_words(words_of(*bytes)) == bytes);
-  for (const unsigned char c : printable(text)) fuzz::require(c >= 0x20 && c != 0x7f);
+  fuzz::require(fuzz::visible(printable(text)));
   fuzz::expect_refusal([&] {
     const auto json = parse_json(text, [](const std::string& what) { throw Error::tampered(what); });
     const auto once = dump_json(json);
