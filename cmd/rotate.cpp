@@ -115,6 +115,18 @@ void read_options(RotateOptions& o) {
   if (!o.request.hook.empty()) rotate::hook_words(o.request.hook);
 }
 
+/// After a fault or Ctrl-C: the same command is right for --due and for one key that was not reached; else it would rotate a second time.
+std::string how_to_go_on(const rotate::Request& request, const rotate::Report& report, bool dry_run) {
+  if (dry_run) return {};
+  std::string rest;
+  if (!report.open.empty()) rest = "kmtool rotate --due goes on with the bundles of " + report.open;
+  const bool more = request.all || report.rotated.size() < request.names.size();
+  if (!request.due && more && !report.rotated.empty()) {
+    rest += std::string(rest.empty() ? "" : ", and ") + "for the keys that are left name them: the same command would rotate those above again";
+  }
+  return rest;
+}
+
 int run(Globals& globals, RotateOptions& o) {
   read_options(o);
   ask_fingerprints(globals, o.request.to);
@@ -135,9 +147,12 @@ int run(Globals& globals, RotateOptions& o) {
       rotate::rotate(context, o.request, report);
       return 0;
     });
-  } catch (const Error&) {
+  } catch (const Error& error) {
     for (const auto& line : lines_of(report, globals.dry_run)) note(globals, "done before the failure: " + line);
-    throw;
+    const auto rest = how_to_go_on(o.request, report, globals.dry_run);
+    if (rest.empty()) throw;
+    const bool only = error.hint().empty() || error.code() == "stopped";
+    throw Error(error.exit(), error.code(), error.message(), only ? rest : error.hint() + "; " + rest);
   }
   const int exit = print(globals, o, report, run_hooks(globals, runner.get(), options, report));
   say_dry_run(globals);

@@ -47,7 +47,13 @@ void destroy_planned(Context& context, const Plan& plan, std::vector<std::string
     ids.push_back(key.id);
     labels[key.id] = key.label;
   }
-  for (const auto& [id, objects] : context.token().locate(ids)) {
+  auto located = context.token().locate(ids);
+  for (const auto& key : plan.keys) {  // also what a kill inside the token left half-copied: by label, for locate() sees only what is whole
+    for (auto& object : context.token().find_by_label(key.label)) {
+      if (object.id == key.id && object.token == false) located[key.id].push_back(std::move(object));
+    }
+  }
+  for (const auto& [id, objects] : located) {
     for (const auto& object : objects) {
       if (!object.label.empty() && object.label != labels.at(id)) {
         throw Error::tampered("an object with the id of unfinished " + labels.at(id) + " carries the label " + object.label,

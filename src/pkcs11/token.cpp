@@ -138,8 +138,9 @@ std::vector<Object> Token::find_by_id(const Bytes& id) {
 }
 
 std::vector<Object> Token::find_by_label(const std::string& label) {
+  // Not only CKA_TOKEN=true: a kill inside SoftHSM's C_CopyObject leaves a file with the key's value, label and id that still says false.
   Attributes filter;
-  filter.flag(CKA_TOKEN, true).text(CKA_LABEL, label);
+  filter.text(CKA_LABEL, label);
   auto found = find_objects(impl_->session, std::move(filter));
   std::erase_if(found, [&](const Object& object) { return object.label != label; });
   return found;

@@ -224,6 +224,7 @@ void rotate_kek(op::Context& context, const Request& request, const std::string&
     keep = begun.backed_up;
     if (context.options.dry_run) to_come = std::move(begun.to);
   }
+  if (!context.options.dry_run) report.open = name;
   const auto labels = carried(context, dependents(context, name, rotation.to));
   const auto result = transfer::rewrap(context, {wanted(context, rotation), name, keep, request.sessions, to_come});
   report.rewrapped.insert(report.rewrapped.end(), result.done.begin(), result.done.end());
@@ -237,6 +238,7 @@ void rotate_kek(op::Context& context, const Request& request, const std::string&
   const auto remaining = dependents(context, name, rotation.to).size();
   context.note(failed ? "rotation open" : "rotation closed", label_of(name, rotation.to), {{"rewrapped", result.done.size()}, {"remaining", remaining}},
                {failed ? rotation.change() : journal::Change{"rotation", name, std::nullopt}});
+  report.open.clear();
 }
 
 }  // namespace kmtool::rotate

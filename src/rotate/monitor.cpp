@@ -9,6 +9,7 @@
 #include "kmtool/core/count.hpp"
 #include "kmtool/core/file.hpp"
 #include "kmtool/core/text.hpp"
+#include "kmtool/rotate/rotate.hpp"
 
 namespace kmtool::rotate {
 
@@ -43,6 +44,7 @@ class Look {
     keys();
     bundles();
     owed();
+    if (const auto oddity = clock_oddity(context_); !oddity.empty()) add(warning, "the clock is behind the journal", {oddity});
     MonitorReport out;
     std::stable_sort(findings_.begin(), findings_.end(), [](const auto& a, const auto& b) { return a.status > b.status; });
     std::vector<std::string> texts;

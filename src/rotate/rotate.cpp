@@ -34,11 +34,14 @@ class Run {
   Run(op::Context& context, const Request& request, Report& report) : context_(context), request_(request), report_(report) {}
 
   void go() {
-    note_clock();
+    // A clock that was set back makes nothing due twice: what was rotated has a period that ends later still. It is said, though.
+    if (auto oddity = clock_oddity(context_); !oddity.empty()) report_.notes.push_back(std::move(oddity));
     if (request_.due) settle_due();
-    for (const auto& key : chosen()) {
+    const auto keys = chosen();
+    for (std::size_t i = 0; i < keys.size(); ++i) {
       context_.check_stop();
-      attempt(key.name, [&] { rotate_key(key); });
+      attempt(keys[i].name, [&] { rotate_key(keys[i]); });
+      if (keys.size() > 1) context_.progress("rotating", i + 1, keys.size());
     }
     if (request_.due) {
       finish_open_rotations();
@@ -61,14 +64,6 @@ class Run {
       if (error.exit() == ExitCode::refused) context_.refused("rotate", name, error);
       report_.failed.push_back({name, error.code(), error.message(), error.hint()});
     }
-  }
-
-  /// A clock that was set back makes nothing due twice: what was rotated has a period that ends later still. It is said, though.
-  void note_clock() {
-    const auto newest = context_.journal().entry(context_.journal().size() - 1).json().value("time", "");
-    const auto time = parse_rfc3339(newest);
-    if (!time || *time <= context_.now()) return;
-    report_.notes.push_back("the clock says " + rfc3339(context_.now()) + ", but the journal's newest entry was made at " + newest + ": was the clock set back?");
   }
 
   bool due(const op::VersionRecord& version) const {
@@ -202,6 +197,14 @@ void check_request(const op::Context& context, const Request& request) {
 }
 
 }  // namespace
+
+std::string clock_oddity(op::Context& context) {
+  constexpr UnixTime everyday = 60;  // a clock that is being disciplined
+  const auto newest = context.journal().entry(context.journal().size() - 1).json().value("time", "");
+  const auto time = parse_rfc3339(newest);
+  if (!time || *time <= context.now() + everyday) return {};
+  return "the clock says " + rfc3339(context.now()) + ", but the journal's newest entry was made at " + newest + ": was the clock set back?";
+}
 
 void rotate(op::Context& context, const Request& request, Report& report) {
   check_request(context, request);

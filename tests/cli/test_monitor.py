@@ -3,8 +3,11 @@
 import re
 import sqlite3
 import time
+import unittest
 
 import harness
+
+FAKETIME = harness.first_file("/usr/lib/*/faketime/libfaketime.so.1")
 
 
 class Monitor(harness.Case):
@@ -45,6 +48,13 @@ class Monitor(harness.Case):
         self.check(0, "OK", "--unverified", "0")
         out.unlink()
         self.assertIn("missing=1", self.check(1, "WARNING").out)
+
+    @unittest.skipUnless(FAKETIME, "needs faketime")
+    def test_clock_set_back(self):
+        self.env.update(LD_PRELOAD=FAKETIME, FAKETIME="-1d")
+        result = self.check(1, "WARNING", "-v")
+        self.assertIn("the clock is behind the journal |", result.out)
+        self.assertIn("was the clock set back?", result.out)
 
     def test_unknown(self):
         self.check(3, "UNKNOWN", "--nonsense")

@@ -2,7 +2,7 @@
 
     rotate_loop.py kill     SIGKILL before and after every C_ call, and before and after each of kmtool's own file calls
     rotate_loop.py fail     five CKR codes from every C_ call; EIO from each file call
-    rotate_loop.py hsm      SIGKILL at each write that the process makes (strace), SoftHSM's own among them, on an embedded home
+    rotate_loop.py hsm      SIGKILL at each system call that writes (strace), SoftHSM's own among them, on an embedded home
 
 Bundles stand in the catalog by absolute path, so each worker has a place of its own that is put back before each point. After
 a point: every bundle file is whole, doctor --repair (or simply the same command again) mends, the command succeeds, and then
@@ -34,6 +34,7 @@ COMMANDS = {
     "destroy": ["state", "old", "destroy", "--reason", "a test", "--yes"],
 }
 CODES = ("30", "32", "b3", "101", "31")  # DEVICE_ERROR, DEVICE_REMOVED, SESSION_HANDLE_INVALID, USER_NOT_LOGGED_IN, DEVICE_MEMORY
+WRITING = ("write", "ftruncate", "unlink", "rename")  # the system calls by which SoftHSM changes its files
 place = base = pristine = None  # of this worker
 
 
@@ -169,12 +170,13 @@ def one_point(job):
     try:
         put_back()
         if mode == "hsm":
-            reached, losses = killed_by_strace(name, number)
+            reached, losses = killed_by_strace(name, source, number)
         else:
             counts = place.dir / "count"
-            env = disturb("kill" if mode == "kill" else "fail", source, when, number)
+            moment, _, code = when.partition(" ")
+            env = disturb("kill" if mode == "kill" else "fail", source, moment, number)
             if "KMFORWARD_FAIL_RV" in env:
-                env["KMFORWARD_FAIL_RV"] = CODES[number % len(CODES)]
+                env["KMFORWARD_FAIL_RV"] = code or CODES[number % len(CODES)]
             env["KMFORWARD_COUNT_FILE" if source == "token" else "KILLFS_COUNT_FILE"] = str(counts)
             result = place.run(*COMMANDS[name], **env)
             calls, call = harness.counter_of(counts)
@@ -194,11 +196,12 @@ def one_point(job):
         return job, True, call, f"{type(error).__name__}: {error}", losses
 
 
-def killed_by_strace(name, number):
-    """Kills at the Nth of the system calls that write; what only SoftHSM can lose is mended as its users would, and counted."""
+def killed_by_strace(name, call, number):
+    """Kills at the Nth system call of this name; what only SoftHSM can lose is mended as its users would, and counted. (One name at a
+    time: strace counts each by itself, and with several the Nth of one would hide the Nth of the others.)"""
     words = [str(w).format(out=place.out, dir=place.dir) for w in COMMANDS[name]]
-    inject = f"inject=write,writev,ftruncate,unlink,rename:signal=SIGKILL:when={number}"
-    result = harness.run_program(["strace", "-f", "-qq", "-o", "/dev/null", "-e", "trace=write,writev,ftruncate,unlink,rename", "-e", inject,
+    inject = f"inject={call}:signal=SIGKILL:when={number}"
+    result = harness.run_program(["strace", "-f", "-qq", "-o", "/dev/null", "-e", f"trace={call}", "-e", inject,
                                   harness.BINARY, *words], place.env, timeout=120)
     losses = [path.name for path in place.home.glob("token/*/*.object") if path.stat().st_size == 0]
     if losses:
@@ -225,6 +228,13 @@ def points_of(pool, mode, name, source, when):
     return hits, wrong, lost
 
 
+def moments(mode, source):
+    """Before or after the call; a failing call with each code where every point is wanted, else with one of them in turn."""
+    if mode == "fail" and source == "token":
+        return [f"{moment} {code}" for moment in ("before", "after") for code in CODES] if STRIDE == 1 else ("before", "after")
+    return ("before", "after") if mode == "kill" else ("before",)
+
+
 def main():
     mode = sys.argv[1] if len(sys.argv) > 1 else "kill"
     only = [name for name in os.environ.get("KM_CRASH_ONLY", "").split(",") if name] or list(COMMANDS)
@@ -234,13 +244,13 @@ def main():
     try:
         with multiprocessing.Pool(WORKERS, start_worker, (str(root), mode)) as pool:
             for name in only:
-                for source in ("writes",) if mode == "hsm" else ("token", "files"):
-                    for when in ("before", "after") if mode == "kill" or (mode == "fail" and source == "token") else ("before",):
+                for source in WRITING if mode == "hsm" else ("token", "files"):
+                    for when in moments(mode, source):
                         hits, wrong, losses = points_of(pool, mode, name, source, when)
                         total += hits
                         failures += wrong
                         lost += losses
-                        print(f"{name:14} {source:6} {when:6} {hits:4} points, {time.monotonic() - begun:6.1f} s", flush=True)
+                        print(f"{name:14} {source:9} {when:10} {hits:4} points, {time.monotonic() - begun:6.1f} s", flush=True)
     finally:
         shutil.rmtree(root, ignore_errors=True)
     if lost:

@@ -47,10 +47,14 @@ struct Report {
   std::vector<OwedHook> owed;  ///< hooks to run once the lock is released
   std::vector<std::string> notes;
   std::size_t not_due = 0;
+  std::string open;  ///< the KEK whose bundles are being moved to its new version; it stays here where an error ends that
   [[nodiscard]] bool idle() const {
     return rotated.empty() && rewrapped.empty() && failed.empty() && activated.empty() && deactivated.empty() && destroyed.empty() && owed.empty();
   }
 };
+
+/// What is odd about the clock: it is more than a minute behind the journal's newest entry. Empty when nothing is.
+std::string clock_oddity(op::Context& context);
 
 /// Rotates. Each key stands alone: one that fails is named in the report and does not stop the others. A fault of token, disk or
 /// machine (69, 70, 74, 75) ends everything and is thrown; the report then says what was done before it. A KEK's rotation is on record
