@@ -24,6 +24,7 @@ int run(Globals& globals, WrapOptions& o) {
   }
   auto options = options_of(globals);
   options.many_objects = request.all || request.keys.size() > 8;
+  options.sessions = request.sessions;
   const auto target = request.all ? std::string("--all") : join(request.keys, " ");
   return op::recorded(options, op::Need::mutation, "wrap", target, [&](op::Context& context) {
     const auto made = transfer::wrap(context, request);

@@ -135,7 +135,8 @@ void read_ahead(Context& context) {
   constexpr std::size_t little = 64;
   constexpr std::uint64_t few_entries = 1000;
   if (context.options.many_objects) {
-    context.token().remember_objects(std::numeric_limits<std::size_t>::max());
+    const int sessions = context.options.sessions > 0 ? context.options.sessions : context.home.policy.sessions;
+    context.token().remember_objects(std::numeric_limits<std::size_t>::max(), sessions);
   } else if (context.journal().size() < few_entries) {
     context.token().remember_objects(little);
   }

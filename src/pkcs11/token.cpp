@@ -113,8 +113,9 @@ Bytes Token::random(std::size_t n) { return impl_->session.random(n); }
 
 // -- finding --------------------------------------------------------------------------------------------------------
 
-bool Token::remember_objects(std::size_t most) {
-  impl_->remembered = all_objects(impl_->session, most);
+bool Token::remember_objects(std::size_t most, int sessions) {
+  impl_->remembered = all_objects(impl_->session, most, static_cast<std::size_t>(std::max(1, sessions)),
+                                  [this] { return Session(impl_->module->functions(), impl_->slot, true); });
   return impl_->remembered.has_value();
 }
 

@@ -174,9 +174,9 @@ int verify(const std::filesystem::path& dir, bool all_signatures, bool cold) {
   getrusage(RUSAGE_SELF, &used);
   std::printf("entries %llu, %.1f MB, %zu findings, %u\n", static_cast<unsigned long long>(result.entries), static_cast<double>(bytes) * 1e-6, result.findings.size(), sum);
   for (const auto& finding : result.findings) std::printf("  %s\n", finding.c_str());
-  std::printf("bare SHA-256  cpu %.2f s  wall %.2f s\n", bare.cpu, bare.wall);
-  std::printf("reading too   cpu %.2f s  wall %.2f s\n", read.cpu, read.wall);
-  std::printf("verify        cpu %.2f s  wall %.2f s\n", cost.cpu, cost.wall);
+  std::printf("bare SHA-256  cpu %.4f s  wall %.4f s\n", bare.cpu, bare.wall);
+  std::printf("reading too   cpu %.4f s  wall %.4f s\n", read.cpu, read.wall);
+  std::printf("verify        cpu %.4f s  wall %.4f s\n", cost.cpu, cost.wall);
   std::printf("ratio         cpu %.2f    wall %.2f\n", cost.cpu / bare.cpu, cost.wall / bare.wall);
   std::printf("peak memory   %.1f MiB\n", static_cast<double>(used.ru_maxrss) / 1024);
   return result.findings.empty() ? 0 : 1;

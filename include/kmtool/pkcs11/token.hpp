@@ -146,8 +146,9 @@ class Token {
   /// All token objects with one of these CKA_IDs, read. A few ids: one find per id; many: one find for all objects.
   std::map<Bytes, std::vector<Object>> locate(const std::vector<Bytes>& ids);
   /// Reads every object of the token with one find, and answers locate() from that until something is made or destroyed through
-  /// this Token. For commands that meet many objects, and tokens that have few. False where there are more than `most`.
-  bool remember_objects(std::size_t most);
+  /// this Token. For commands that meet many objects, and tokens that have few. False where there are more than `most`. With more than
+  /// one session they are read in parallel; one that cannot be opened is done without.
+  bool remember_objects(std::size_t most, int sessions = 1);
   void forget_objects();
   std::vector<Object> find_by_id(const Bytes& id);
   std::vector<Object> find_by_label(const std::string& label);
