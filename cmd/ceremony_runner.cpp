@@ -92,6 +92,7 @@ Order order_of(const char* begin, const char* end) {
   std::signal(SIGINT, SIG_IGN);  // Ctrl-C is for the command that runs, and for kmtool
   std::signal(SIGTERM, SIG_DFL);
   std::signal(SIGPIPE, SIG_DFL);
+  std::signal(SIGXFSZ, SIG_DFL);
   constexpr int above = 64;  // first out of each other's way
   const int from[] = {fcntl(channel, F_DUPFD, above), fcntl(out, F_DUPFD, above), fcntl(err, F_DUPFD, above),
                       fcntl(pin, F_DUPFD, above), lock < 0 ? -1 : fcntl(lock, F_DUPFD, above)};

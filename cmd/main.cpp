@@ -8,6 +8,7 @@
 #include <csignal>
 #include <cstdlib>
 #include <cstring>
+#include <filesystem>
 #include <exception>
 #include <new>
 #include <set>
@@ -53,6 +54,7 @@ void set_signals(StopToken& stop) {
   sigaction(SIGINT, &action, nullptr);
   sigaction(SIGTERM, &action, nullptr);
   std::signal(SIGPIPE, SIG_IGN);
+  std::signal(SIGXFSZ, SIG_IGN);  // the write fails with EFBIG, like one on a full disk
 }
 
 // -- failing ------------------------------------------------------------------------------------------------------------
@@ -281,6 +283,15 @@ int unknown(const std::string& message) {
   return 3;
 }
 
+/// The command is over by now: what it did stands, whoever fails to read of it.
+void flush_output(Globals& globals) {
+  try {
+    globals.out.flush();
+  } catch (const Error& error) {
+    throw Error(error.exit(), error.code(), error.message(), "only the output is lost: a change that was made stands, and kmtool audit log shows it");
+  }
+}
+
 int run_and_report(const std::vector<std::string>& words, unsigned file_mask) {
   Globals globals;
   globals.file_mask = file_mask;
@@ -298,10 +309,13 @@ int run_and_report(const std::vector<std::string>& words, unsigned file_mask) {
     clear_progress();
     if (exit >= 64) globals.out.clear();
     release_held(globals);
-    globals.out.flush();
+    flush_output(globals);
     return exit;
   } catch (const Error& error) {
     return monitor ? unknown(error.message()) : report(error, json, globals);
+  } catch (const std::filesystem::filesystem_error& error) {
+    const auto cause = Error::from_errno("find", error.path1().empty() ? "the current folder" : error.path1().string(), error.code().value());
+    return monitor ? unknown(cause.message()) : report(cause, json, globals);
   } catch (const std::bad_alloc&) {
     return monitor ? unknown("out of memory") : report(Error::internal("out of memory"), json, globals);
   } catch (const std::exception& error) {

@@ -132,10 +132,12 @@ void become(const ChildEnvironment& environment, const std::vector<std::string>&
   const auto block = environment.block();
   umask(file_mask);
   std::signal(SIGPIPE, SIG_DFL);
+  std::signal(SIGXFSZ, SIG_DFL);
   execve(program.c_str(), words.data(), block.data());
   const int why = errno;
   umask(077);
   std::signal(SIGPIPE, SIG_IGN);
+  std::signal(SIGXFSZ, SIG_IGN);
   if (why == ENOEXEC) throw Error::usage(program + " is neither a program nor a script with #!", "kmtool starts no shell: name the interpreter, such as -- sh " + command.front());
   throw Error::from_errno("start", program, why);
 }

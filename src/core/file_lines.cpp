@@ -14,12 +14,31 @@ namespace {
 
 constexpr std::size_t chunk_size = std::size_t{64} << 10;
 
-Fd copied(int from, const std::string& name) {
+constexpr std::uint64_t most_copied = std::uint64_t{4} << 30;  // a bundle of five million keys
+
+Error too_long(const std::string& name, std::size_t line, std::size_t max_line) {
+  return Error::tampered(printable(name) + ": line " + std::to_string(line) + ": longer than " + std::to_string(max_line) + " bytes");
+}
+
+/// What is not a file may have no end: refused is what next() would refuse, and what fills a disk.
+Fd copied(int from, const std::string& name, std::size_t max_line) {
   Fd copy = unlinked_file();
   std::array<std::uint8_t, chunk_size> chunk{};
+  std::uint64_t all = 0;
+  std::size_t line = 1, in_line = 0;
   for (;;) {
     const std::size_t got = read_some(from, chunk.data(), chunk.size(), name);
     if (got == 0) break;
+    for (std::size_t i = 0; i < got; ++i) {
+      if (chunk[i] == '\n') {
+        ++line, in_line = 0;
+      } else if (++in_line > max_line) {
+        throw too_long(name, line, max_line);
+      }
+    }
+    if ((all += got) > most_copied) {
+      throw Error::usage(printable(name) + " is not a file and gives more than 4 GiB: no copy of it is kept", "write it to a file and name that");
+    }
     write_all(copy.get(), ByteView(chunk.data(), got), "the temporary copy of " + name);
   }
   if (lseek(copy.get(), 0, SEEK_SET) != 0) throw Error::from_errno("read", name, errno);
@@ -44,7 +63,7 @@ LineReader::LineReader(const fs::path& path, std::size_t max_line) : name_(path.
   if (path == "-") {
     // Copied even where it is a regular file: its position is shared with whoever started us.
     name_ = "standard input";
-    fd_ = copied(STDIN_FILENO, name_);
+    fd_ = copied(STDIN_FILENO, name_, max_line_);
     return;
   }
   fd_ = Fd(open(path.c_str(), O_RDONLY | O_CLOEXEC));
@@ -52,7 +71,7 @@ LineReader::LineReader(const fs::path& path, std::size_t max_line) : name_(path.
   struct stat status {};
   if (fstat(fd_.get(), &status) != 0) throw Error::from_errno("stat", name_, errno);
   if (S_ISDIR(status.st_mode)) throw Error::from_errno("read", name_, EISDIR);
-  if (!S_ISREG(status.st_mode)) fd_ = copied(fd_.get(), name_);
+  if (!S_ISREG(status.st_mode)) fd_ = copied(fd_.get(), name_, max_line_);
 }
 
 std::optional<std::string_view> LineReader::next() {
@@ -63,7 +82,7 @@ std::optional<std::string_view> LineReader::next() {
   for (std::size_t searched = begin_;;) {
     const std::size_t end = buffer_.find('\n', searched);
     if ((end == std::string::npos ? buffer_.size() : end) - begin_ > max_line_) {
-      throw damaged("longer than " + std::to_string(max_line_) + " bytes");
+      throw too_long(name_, line_, max_line_);
     }
     if (end != std::string::npos) {
       const std::string_view found(buffer_.data() + begin_, end - begin_);

@@ -134,6 +134,7 @@ Runner::Runner() {
   std::signal(SIGINT, SIG_IGN);
   std::signal(SIGTERM, SIG_DFL);
   std::signal(SIGPIPE, SIG_DFL);
+  std::signal(SIGXFSZ, SIG_DFL);
   const int channel = dup2(other.get(), 3);
   fcntl(channel, F_SETFD, FD_CLOEXEC);
   close_range(4, ~0U, 0);

@@ -1,3 +1,4 @@
+#include "kmtool/domain/reason.hpp"
 #include "kmtool/keys/adopt.hpp"
 
 #include <algorithm>
@@ -226,6 +227,8 @@ void adopt_one(op::Context& context, const AdoptRequest& request, AdoptResult& r
 }  // namespace
 
 AdoptResult adopt(op::Context& context, const AdoptRequest& request) {
+  require_note("--owner", request.owner);
+  require_note("--application", request.application);
   AdoptResult result;
   if (request.all) {
     adopt_all(context, request, result);

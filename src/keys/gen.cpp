@@ -1,3 +1,4 @@
+#include "kmtool/domain/reason.hpp"
 #include "kmtool/keys/gen.hpp"
 
 #include <fmt/format.h>
@@ -167,6 +168,8 @@ GenResult generate_kek_with_backup(op::Context& context, const GenRequest& reque
 }  // namespace
 
 GenResult generate(op::Context& context, const GenRequest& request) {
+  require_note("--owner", request.owner);
+  require_note("--application", request.application);
   const auto names = names_of(request);
   require_free(context, names);
   auto versions = records_of(context, request, names);

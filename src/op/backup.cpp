@@ -52,16 +52,29 @@ void require_sound(const std::filesystem::path& folder, const std::filesystem::p
   }
 }
 
+/// What of the home goes in beside journal and usage, where it is there.
+std::vector<std::string> plain_files(const home::Paths& paths) {
+  std::vector<std::string> names{"config.json", "policy.json", "signers/document.pem", "signers/log.pem"};
+  std::error_code ignored;
+  std::erase_if(names, [&](const std::string& name) { return !std::filesystem::exists(paths.root / name, ignored); });
+  return names;
+}
+
 }  // namespace
+
+std::vector<std::string> backup_names(const Context& context) {
+  auto names = plain_files(context.home.paths);
+  names.emplace_back("journal.db");
+  std::error_code ignored;
+  if (std::filesystem::exists(context.home.paths.root / usage_name, ignored)) names.emplace_back(usage_name);
+  return names;
+}
 
 std::vector<std::string> backup_home(Context& context, const std::filesystem::path& file) {
   const auto target = check_output(file, context.options.overwrite);
   const auto& root = context.home.paths.root;
   std::vector<journal::Archived> files;
-  for (const char* name : {"config.json", "policy.json", "signers/document.pem", "signers/log.pem"}) {
-    std::error_code ignored;
-    if (std::filesystem::exists(root / name, ignored)) files.push_back({name, root / name});
-  }
+  for (const auto& name : plain_files(context.home.paths)) files.push_back({name, root / name});
   const Scratch scratch(target.parent_path());
   context.journal().copy_to(scratch.path / "journal.db");
   files.push_back({"journal.db", scratch.path / "journal.db"});
@@ -76,6 +89,21 @@ std::vector<std::string> backup_home(Context& context, const std::filesystem::pa
   for (const auto& entry : files) names.push_back(entry.name);
   return names;
 }
+
+namespace {
+
+/// --force puts back an older state of a home; another home's backup would end this one, whose journal is nowhere else.
+void require_same_home(const home::Paths& paths, const std::filesystem::path& extracted, const std::filesystem::path& backup) {
+  std::error_code ignored;
+  if (!std::filesystem::exists(paths.config(), ignored)) return;
+  const auto there = home::Config::parse(read_file(paths.config()), paths.config().string());
+  const auto in_backup = home::Config::parse(read_file(extracted / "config.json"), backup.string() + ": config.json");
+  if (there.home_id == in_backup.home_id) return;
+  throw Error::exists(paths.root.string() + " holds another home (" + there.home_id + ") than the one in " + backup.string() + " (" + in_backup.home_id + ")",
+                      "restore into an empty folder: --home DIR");
+}
+
+}  // namespace
 
 std::vector<std::string> restore_home(const Options& options, const std::filesystem::path& file) {
   std::error_code ignored;
@@ -94,6 +122,7 @@ std::vector<std::string> restore_home(const Options& options, const std::filesys
     }
   }
   require_sound(scratch.path, file);
+  require_same_home(options.paths, scratch.path, file);
   if (options.dry_run) return names;
   make_private_dir(options.paths.root);
   const auto lock = FileLock::acquire(options.paths.mutate_lock(), options.lock_wait);

@@ -62,6 +62,10 @@ namespace {
 /// Opens and logs in; the PIN is read before the module is loaded and gone when this returns.
 pkcs11::Token login(const Options& options, const home::Home& home) {
   if (home.config.embedded) {
+    if (access(home.paths.token_dir().c_str(), F_OK) != 0 && errno == ENOENT) {
+      throw Error::unavailable("the embedded token's folder " + home.paths.token_dir().string() + " is gone: a backup of the home holds no token",
+                               "put the folder back from where the token is kept; keys come back from bundles, in a home of their own (kmtool init, kmtool unwrap)");
+    }
     if (access(home.paths.token_dir().c_str(), W_OK) != 0) {
       throw Error::io("the embedded token in " + home.paths.token_dir().string() + " cannot be written, and SoftHSM writes when somebody logs in",
                       "kmtool audit verify --no-token, audit log, list and show need no login; for the rest work on a copy of the home");

@@ -2,6 +2,7 @@
 
 #include "kmtool/core/encoding.hpp"
 #include "kmtool/core/file.hpp"
+#include "kmtool/core/lock.hpp"
 #include "kmtool/core/text.hpp"
 #include "kmtool/crypto/digest.hpp"
 #include "kmtool/op/admin.hpp"
@@ -64,14 +65,22 @@ class Making {
   explicit Making(const home::Paths& paths) : paths_(paths) {
     std::error_code ignored;
     for (auto folder = paths.root; !std::filesystem::exists(folder, ignored); folder = folder.parent_path()) made_.push_back(folder);
-    if (made_.empty()) before_ = names();
     try {
       make_private_dir(paths.root);
-      write_private_file(paths.unfinished_init(), {}, true);
     } catch (...) {
-      take_away();
+      take_away_folders();
       throw;
     }
+    const bool marked = std::filesystem::exists(paths.unfinished_init(), ignored);
+    lock_ = sole(paths);
+    try {
+      require_no_home(paths);  // another init may have come to its end since that was asked
+      before_ = names();
+    } catch (...) {
+      std::filesystem::remove(paths.unfinished_init(), ignored);
+      throw;
+    }
+    if (!marked) before_.erase(paths.unfinished_init().filename().string());
     for (const auto& part : parts_of_home(paths)) std::filesystem::remove_all(part, ignored);
     std::filesystem::remove(paths.root / "journal.db-shm", ignored);
   }
@@ -83,6 +92,15 @@ class Making {
   void done() { done_ = true; }
 
  private:
+  /// The mark is locked while its init is at work: whoever does not have it takes nothing away.
+  static FileLock sole(const home::Paths& paths) {
+    try {
+      return FileLock::acquire(paths.unfinished_init(), std::chrono::milliseconds{0});
+    } catch (const Error& error) {
+      if (error.exit() != ExitCode::busy) throw;
+      throw Error::busy("another kmtool init is making a home in " + paths.root.string(), "wait for it to end; then use that home, or name another folder with --home");
+    }
+  }
   [[nodiscard]] std::set<std::string> names() const {
     std::set<std::string> found;
     std::error_code failed;
@@ -94,13 +112,18 @@ class Making {
     for (const auto& name : names()) {
       if (!before_.contains(name)) std::filesystem::remove_all(paths_.root / name, ignored);
     }
-    for (const auto& folder : made_) std::filesystem::remove(folder, ignored);  // deepest first; one that is not empty stays
+    take_away_folders();
   } catch (const std::exception&) {  // the failure itself is what the user must see
+  }
+  void take_away_folders() noexcept {
+    std::error_code ignored;
+    for (const auto& folder : made_) std::filesystem::remove(folder, ignored);  // deepest first; one that is not empty stays
   }
 
   const home::Paths& paths_;
   std::vector<std::filesystem::path> made_;
   std::set<std::string> before_;
+  FileLock lock_;
   bool done_ = false;
 };
 

@@ -121,7 +121,12 @@ void Module::load(const ModuleSpec& spec) {
   if (!spec.init_args.empty()) PKCS11_CTX_init_args(context_, spec.init_args.c_str());
   ERR_clear_error();
   if (PKCS11_CTX_load(context_, path_.c_str()) != 0) {
-    if (const CK_RV rv = take_libp11_error(); rv != CKR_OK) fail(rv, "C_Initialize", "cannot start " + printable(path_));
+    const CK_RV rv = take_libp11_error();
+    if (rv == CKR_ARGUMENTS_BAD) {
+      throw Error::unavailable("cannot start " + printable(path_) + ": C_Initialize: CKR_ARGUMENTS_BAD (the module does not accept its arguments)",
+                               spec.init_args.empty() ? "this module may need --module-args; NSS does, see kmtool-init(1)" : "check --module-args");
+    }
+    if (rv != CKR_OK) fail(rv, "C_Initialize", "cannot start " + printable(path_));
     throw Error::unavailable("libp11 cannot load the PKCS#11 module " + printable(path_));
   }
   loaded_ = true;

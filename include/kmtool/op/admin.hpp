@@ -61,6 +61,8 @@ std::uint64_t checkpoint_size(Context& context, const std::filesystem::path& fil
 bool accept_policy(Context& context);
 bool policy_accepted(Context& context);
 
+/// The names of what backup_home() puts in.
+std::vector<std::string> backup_names(const Context& context);
 /// A SQLite archive (sqlite3 -A) of config, policy, signers and a consistent copy of the journal; no key and no PIN.
 std::vector<std::string> backup_home(Context& context, const std::filesystem::path& file);
 /// Puts a backup back into an empty home folder, or over an existing home with --force (an embedded token stays as it is).

@@ -1,0 +1,112 @@
+"""Where outputs may not go, input without an end, two inits at once, and small limits."""
+
+import os
+import resource
+import signal
+import subprocess
+
+import harness
+
+
+class Outputs(harness.Case):
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.home = cls.embedded_home()
+        cls.env = dict(cls.env, KMTOOL_HOME=str(cls.home))
+        cls.ok("gen", "root", "--role", "kek", "--exportable")
+        cls.ok("gen", "payments", "--role", "data", "--exportable")
+
+    def test_no_output_takes_the_place_of_a_home_file(self):
+        before = self.snapshot(self.home)
+        other = self.dir / "beside"
+        other.mkdir()
+        (other / "link").symlink_to(self.home)
+        for name in ("token.pin", "config.json", "policy.json", "journal.db", "journal.db-wal", "signers/document.pem", "token/new", "softhsm2.conf"):
+            for path in (self.home / name, other / ".." / self.home.name / name, other / "link" / name):
+                for more in ([], ["--dry-run"]):
+                    self.refused(73, "wrap", "payments", "--kek", "root", "--out", path, "--force", *more, says="belongs to a kmtool home")
+        self.refused(73, "home", "backup", self.home / "token.pin", "--force", says="belongs to a kmtool home")
+        self.refused(73, "encrypt", "payments", "--out", self.home / "token.pin", "--force", stdin=b"x", says="belongs to a kmtool home")
+        self.refused(73, "gen", "saved", "--role", "data", "--backup", self.home / "config.json", "--kek", "root", "--force", says="belongs to a kmtool home")
+        self.assertEqual(self.snapshot(self.home), before)
+        self.ok("wrap", "payments", "--kek", "root", "--out", self.home / "kept-here.kmb")  # a file of one's own there is none of the home's
+        self.ok("wrap", "payments", "--kek", "root", "--out", other / "token.pin")
+
+    def test_input_without_an_end(self):
+        result = self.refused(65, "verify", "/dev/zero")
+        self.assertIn("line 1: longer than", result.err)
+        self.refused(65, "inspect", "-", stdin=b"{}\n" + b"x" * (2 << 20), says="line 2: longer than")
+
+    def test_a_limit_on_file_sizes(self):
+        """A shell's `ulimit -f` is a full disk, not a death without a word."""
+        def limit():
+            resource.setrlimit(resource.RLIMIT_FSIZE, (512, 512))
+        self.refused(74, "wrap", "payments", "--kek", "root", "--out", self.dir / "limited.kmb", preexec=limit)
+        self.assertFalse((self.dir / "limited.kmb").exists())
+        self.ok("doctor", "--repair")
+
+    def test_children_have_the_usual_signals(self):
+        """What kmtool ignores for itself is not handed on."""
+        self.ok("apikey", "store", "third", "--app", "shop", stdin=b"a-third-party-key-1234567890")
+        result = self.ok("apikey", "exec", "--app", "shop", "--set", "THIRD=third", "--", "/bin/sh", "-c", "grep SigIgn /proc/self/status")
+        ignored = int(result.out.split()[-1], 16)
+        for number in (signal.SIGPIPE, signal.SIGXFSZ):
+            self.assertFalse(ignored & 1 << (number - 1), result.out)
+
+    def test_another_homes_backup_does_not_end_this_one(self):
+        self.embedded_home("second")
+        backup = self.dir / "second.bak"
+        self.ok("home", "backup", backup, home=self.dir / "second")
+        before = self.snapshot(self.home)
+        self.refused(73, "home", "restore", backup, "--force", says="holds another home")
+        self.assertEqual(self.snapshot(self.home), before)
+        names = self.ok_json("home", "backup", self.dir / "dry.bak", "--dry-run")["files"]
+        self.assertEqual(names, self.ok_json("home", "backup", self.dir / "dry.bak")["files"])
+
+    def test_a_home_without_its_token(self):
+        home = self.embedded_home("gone")
+        os.rename(home / "token", self.dir / "token-elsewhere")
+        self.refused(69, "gen", "x", "--role", "data", home=home, says="is gone")
+        os.rename(self.dir / "token-elsewhere", home / "token")
+        self.ok("gen", "x", "--role", "data", home=home)
+
+    def test_notes_are_text(self):
+        for option in ("--owner", "--application"):
+            for bad in ("a\nb", "\x1b[1m", "x" * 501):
+                self.refused(64, "gen", "noted", "--role", "data", option, bad, says=option)
+            self.refused(64, "gen", "noted", "--role", "data", option, "\udcff", says=option)
+
+    def test_a_folder_that_is_gone(self):
+        gone = self.dir / "will-go"
+        gone.mkdir()
+        result = harness.run_program(["sh", "-c", f"cd {gone} && rmdir {gone} && exec {harness.BINARY} wrap payments --kek root --out x.kmb"], self.env)
+        self.assertNotIn(result.code, (0, 70), result)
+        self.assert_error_style(result)
+        self.assertNotIn("report", result.err)
+
+    def test_output_that_nobody_reads(self):
+        result = harness.run_program(["sh", "-c", f"exec {harness.BINARY} gen unread --role mac >/dev/full"], self.env)
+        self.assertEqual(result.code, 74, result)
+        self.assertIn("a change that was made stands", result.err)
+        self.assertIn("unread@1", {key["label"] for key in self.ok_json("list")["keys"]})
+
+
+class Inits(harness.Case):
+    def test_two_at_once(self):
+        """One makes the home; the others say so and take nothing of it away."""
+        for turn in range(5):
+            home = self.dir / f"raced-{turn}"
+            words = [harness.BINARY, "--home", home, "init", "--embedded"]
+            racers = [subprocess.Popen(words, env=self.env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(4)]
+            results = [(racer.communicate(timeout=120), racer.returncode) for racer in racers]
+            codes = sorted(code for _, code in results)
+            self.assertEqual(codes[0], 0, results)
+            self.assertTrue(all(code in (73, 75) for code in codes[1:]), results)
+            self.assertFalse((home / "init.unfinished").exists())
+            self.ok("gen", "first", "--role", "data", home=home)
+            self.ok("doctor", home=home)
+
+
+if __name__ == "__main__":
+    harness.main()
