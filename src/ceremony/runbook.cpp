@@ -118,6 +118,7 @@ Command command_of(const std::string& text, std::size_t line, const Fail& fail) 
   command.line = line;
   command.text = text;
   if (printable(text) != text) fail.damaged(line, "a command with characters that cannot be seen");
+  if (text.ends_with('\\')) fail.damaged(line, "a command that ends in a backslash: nothing is joined to it");
   try {
     command.argv = split_command(text);
   } catch (const Error& error) {
@@ -154,7 +155,8 @@ void each_line(const Block& block, F&& visit) {
     if (more) text.pop_back();
     joined += text;
     if (more) continue;
-    visit(joined, begun);
+    while (joined.ends_with(' ') || joined.ends_with('\t')) joined.pop_back();
+    if (!joined.empty()) visit(joined, begun);
     joined.clear();
   }
   if (!joined.empty()) visit(joined, begun);

@@ -11,7 +11,7 @@ namespace kmtool {
 namespace {
 
 constexpr std::int64_t seconds_a_day = 86400;
-constexpr std::int64_t longest_duration = 100 * 365 * seconds_a_day;
+constexpr std::int64_t longest_duration = seconds_a_day * 365 * 100;
 
 /// Years 0000 to 9999: what RFC 3339 can say.
 constexpr UnixTime earliest = -62167219200;

@@ -143,12 +143,14 @@ Spec parse_spec(const std::string& text, const std::string& name, const std::fil
   if (reader.integer("kmspec", 0, 1000000) != 1) reader.fail("\"kmspec\" must be 1: this kmtool knows version 1");
   Spec spec;
   std::set<std::string> names;
+  std::size_t total = 0;
   for (const auto& entry : reader.array("keys")) {
     spec.keys.push_back(request_of(entry, fail, spec.keys.size(), folder));
+    total += static_cast<std::size_t>(spec.keys.back().count);
+    if (total > most_keys) reader.fail(fmt::format("more than {} keys", most_keys));
     for (const auto& one : names_of(spec.keys.back())) {
       if (!is_name(one)) reader.fail("the name " + one + " is too long");
       if (!names.insert(one).second) reader.fail("the key " + one + " is listed twice");
-      if (names.size() > most_keys) reader.fail(fmt::format("more than {} keys", most_keys));
     }
   }
   reader.finish();

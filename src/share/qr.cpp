@@ -62,14 +62,14 @@ png_voidp take_memory(png_structp, png_alloc_size_t size) {
     return nullptr;
   }
   auto* memory = block->reveal_mutable().data();
-  std::memcpy(memory, &block, sizeof block);  // so that it can be given back
+  std::memcpy(memory, &block, sizeof(void*));  // so that it can be given back
   return memory + sizeof(void*) * 2;
 }
 
 void give_memory(png_structp, png_voidp memory) {
   if (memory == nullptr) return;
   SecretBytes* block = nullptr;
-  std::memcpy(&block, static_cast<std::uint8_t*>(memory) - sizeof(void*) * 2, sizeof block);
+  std::memcpy(&block, static_cast<std::uint8_t*>(memory) - sizeof(void*) * 2, sizeof(void*));
   delete block;
 }
 

@@ -104,7 +104,7 @@ TEST_CASE("what no runbook may ask for") {
 
 TEST_CASE("there is no shell") {
   for (const char* command : {"list | tee x", "list ; list", "list && list", "list > a > b", "list >> a", "list < a",
-                              "list > a b", "list 'x", "> a", "list 2> a", "'' list", "kmtool \"\""}) {
+                              "list > a b", "list 'x", "> a", "list 2> a", "'' list", "kmtool \"\"", "list \\ \\"}) {
     CHECK_MESSAGE(error_of(in_block(command)).exit() == ExitCode::damaged, command);
   }
   // Words that only look like it are words.
