@@ -6,6 +6,8 @@
 #include <map>
 #include <set>
 
+#include "kmtool/bundle/bundle.hpp"
+#include "kmtool/core/file.hpp"
 #include "kmtool/core/text.hpp"
 #include "kmtool/keys/gen.hpp"
 #include "kmtool/keys/state.hpp"
@@ -174,6 +176,15 @@ class Run {
   std::map<std::string, op::VersionRecord> settled_;
 };
 
+/// A mistyped path must not be a failure of every later run: that a file was a bundle once, only the catalog can know.
+void require_bundle(const std::filesystem::path& file) try {
+  LineReader reader(file, bundle::max_line);
+  bundle::read_header(reader);
+} catch (const Error& error) {
+  if (error.exit() != ExitCode::damaged) throw;
+  throw Error::tampered("--rewrap: " + file.string() + " is no bundle: " + error.message(), "nothing was rotated; kmtool bundles lists those that were written");
+}
+
 void check_request(const op::Context& context, const Request& request) {
   const int ways = static_cast<int>(!request.names.empty()) + static_cast<int>(request.all) + static_cast<int>(request.due);
   if (ways != 1) throw Error::usage(ways == 0 ? "which keys?" : "name keys, or say --all, or --due: one of them", "kmtool rotate NAME… | --due | --all");
@@ -192,6 +203,7 @@ void check_request(const op::Context& context, const Request& request) {
   for (const auto& file : request.rewrap) {
     std::error_code error;
     if (!std::filesystem::is_regular_file(file, error)) throw Error::missing("--rewrap: there is no bundle " + file.string(), "kmtool bundles lists those that were written");
+    if (op::catalogued_at(context, std::filesystem::absolute(file).lexically_normal()).empty()) require_bundle(file);
   }
   if (!request.hook.empty()) hook_words(request.hook);
 }

@@ -169,6 +169,7 @@ class Keks(harness.Rotation):
         self.wrapped(one, "picked", keks=("picky",))
         self.wrapped(two, "picked", keks=("picky",))
         self.refused(66, "rotate", "picky", "--rewrap", self.dir / "mistyped.kmb")
+        self.refused(65, "rotate", "picky", "--rewrap", "/etc/passwd", says=("is no bundle", "nothing was rotated"))
         self.assertEqual(self.states("picky"), {1: "active"})
         link = self.dir / "link.kmb"
         link.symlink_to(one)
