@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <cstdlib>
 #include <memory>
 
 #include "kek.hpp"
@@ -133,8 +134,10 @@ int run(Globals& globals, RotateOptions& o) {
   auto options = options_of(globals);
   if (o.no_wait) options.lock_wait = std::chrono::milliseconds(0);
   // The runner is forked here: later, with the module loaded, nothing may be.
-  bool hooks = !o.request.hook.empty();
-  if (!hooks) {  // what is due also runs hooks that are owed, and a rotation takes such a one over
+  // Not in a hook: one that rotates would be started again for what it rotated, without end.
+  const bool in_hook = std::getenv("KMTOOL_TO") != nullptr;
+  bool hooks = !in_hook && !o.request.hook.empty();
+  if (!hooks && !in_hook) {  // what is due also runs hooks that are owed, and a rotation takes such a one over
     auto reader = op::Context::open(options, op::Need::reader);
     hooks = rotate::any_hook_owed(reader);
   }
@@ -154,6 +157,7 @@ int run(Globals& globals, RotateOptions& o) {
     const bool only = error.hint().empty() || error.code() == "stopped";
     throw Error(error.exit(), error.code(), error.message(), only ? rest : error.hint() + "; " + rest);
   }
+  if (in_hook && !report.owed.empty()) note(globals, "in a hook no other is started: kmtool rotate --due does it later");
   const int exit = print(globals, o, report, run_hooks(globals, runner.get(), options, report));
   say_dry_run(globals);
   return exit;

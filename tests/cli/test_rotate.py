@@ -295,6 +295,17 @@ class Hooks(harness.Rotation):
         self.assertEqual(seen.read_text().splitlines(), ["bad moving@1 moving@2", "bad moving@1 moving@3", "bad moving@1 moving@3", "good moving@1 moving@4"])
         self.ok("doctor")
 
+    def test_a_hook_that_rotates(self):
+        """It takes its own hook over for the next version, but is not started again inside itself without end."""
+        self.ok("gen", "circle", "--role", "data")
+        keep = " ".join(f"{name}={self.env[name]}" for name in ("SOFTHSM2_CONF", "KMFORWARD_MODULE", "KMTOOL_PIN_SOURCE"))
+        hook = self.hook("circle.sh", f'[ "$KMTOOL_TO" = circle@2 ] || exit 0\nexport {keep}\nexec {harness.BINARY} rotate circle\n')
+        result = self.ok("rotate", "circle", "--hook", hook, timeout=60)
+        self.assertIn("in a hook no other is started", result.err)
+        self.assertEqual(self.states("circle"), {1: "deactivated", 2: "deactivated", 3: "active"})
+        self.assertEqual(self.ok_json("rotate", "--due")["hooks"], [{"key": "circle@3", "status": 0}])
+        self.assertEqual(self.ok("rotate", "--due").out, "")
+
     def test_writable_by_others(self):
         hook = self.hook("open.sh", "exit 0\n")
         hook.chmod(0o777)
