@@ -1,5 +1,7 @@
 #include "kmtool/rotate/monitor.hpp"
 
+#include <algorithm>
+
 #include "common.hpp"
 #include "kmtool/apikey/usage.hpp"
 #include "kmtool/core/text.hpp"
@@ -47,12 +49,15 @@ int run(Globals& globals, const MonitorOptions& o) {
     globals.out.json(Json{{"status", report.status}, {"text", report.text}, {"performance", report.performance}, {"findings", report.lines}});
     return report.status;
   }
-  // `|` begins the performance data: none may stand in the text.
-  std::string text = printable(report.text);
-  for (char& c : text) c = c == '|' ? '/' : c;
-  globals.out.line(std::string("KMTOOL ") + words[report.status] + " - " + text + " | " + report.performance);
+  // `|` begins the performance data, on further lines too: none may stand in the text.
+  const auto plain = [](const std::string& line) {
+    std::string text = printable(line);
+    std::ranges::replace(text, '|', '/');
+    return text;
+  };
+  globals.out.line(std::string("KMTOOL ") + words[report.status] + " - " + plain(report.text) + " | " + report.performance);
   if (globals.verbose > 0) {
-    for (const auto& line : report.lines) globals.out.line(printable(line));
+    for (const auto& line : report.lines) globals.out.line(plain(line));
   }
   return report.status;
 }

@@ -13,7 +13,7 @@ HookResult HookRunner::run(const OwedHook& hook, const std::string& home) {
   try {
     job.words = hook_words(hook.command);
   } catch (const Error& error) {
-    result.what = error.message();
+    result.what = "could not be started: " + error.message();
     return result;
   }
   job.environment = {"KMTOOL_HOME=" + home, "KMTOOL_KEY=" + KeyRef::parse(hook.key).name, "KMTOOL_FROM=" + hook.from, "KMTOOL_TO=" + hook.key, "KMTOOL_URI=" + hook.uri};

@@ -27,6 +27,8 @@ BundleCheck check_one(op::Context& context, op::BundleRecord bundle) {
     const std::string why = here ? "it is not there: moved, or on offline media" : "written on " + bundle.host;
     return {std::move(bundle), here ? Verdict::missing : Verdict::elsewhere, why};
   }
+  // A pipe would be waited for without end, with the home's lock held.
+  if (!std::filesystem::is_regular_file(bundle.path, error)) return {std::move(bundle), Verdict::bad, "it is not a regular file"};
   try {
     const auto result = verify(&context, bundle.path, std::nullopt);
     if (result.summary.header.id != bundle.id) return {std::move(bundle), Verdict::bad, "another bundle lies under this name"};

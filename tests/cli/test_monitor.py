@@ -40,7 +40,8 @@ class Monitor(harness.Case):
         self.assertIn("expired=1", self.check(2, "CRITICAL").out)
 
     def test_bundles(self):
-        out = self.dir / "b.kmb"
+        (self.dir / "a|b=9").mkdir()
+        out = self.dir / "a|b=9" / "b.kmb"
         self.run_ok("wrap", "cargo", "--kek", "root", "--out", out)
         self.check(0, "OK")
         time.sleep(2)
@@ -48,6 +49,7 @@ class Monitor(harness.Case):
         self.check(0, "OK", "--unverified", "0")
         out.unlink()
         self.assertIn("missing=1", self.check(1, "WARNING").out)
+        self.assertEqual(self.check(1, "WARNING", "-v").out.count("|"), 1)  # what follows it is performance data
 
     @unittest.skipUnless(FAKETIME, "needs faketime")
     def test_clock_set_back(self):
