@@ -7,6 +7,7 @@
 #include <set>
 
 #include "kmtool/bundle/bundle.hpp"
+#include "kmtool/core/count.hpp"
 #include "kmtool/core/file.hpp"
 #include "kmtool/core/text.hpp"
 #include "kmtool/keys/gen.hpp"
@@ -53,12 +54,16 @@ class Run {
         if (!new_one) report_.owed.push_back(std::move(hook));
       }
     }
+    if (!untried_.empty()) report_.notes.push_back("stopped after " + counted(report_.failed.size(), "failure") + " (--max-failures); not tried: " + join(untried_, ", "));
   }
 
  private:
   template <class F>
   void attempt(const std::string& name, F&& act) {
-    if (request_.max_failures > 0 && report_.failed.size() >= static_cast<std::size_t>(request_.max_failures)) return;
+    if (request_.max_failures > 0 && report_.failed.size() >= static_cast<std::size_t>(request_.max_failures)) {
+      untried_.push_back(name);
+      return;
+    }
     try {
       act();
     } catch (const Error& error) {
@@ -174,6 +179,7 @@ class Run {
   const Request& request_;
   Report& report_;
   std::map<std::string, op::VersionRecord> settled_;
+  std::vector<std::string> untried_;
 };
 
 /// A mistyped path must not be a failure of every later run: that a file was a bundle once, only the catalog can know.
