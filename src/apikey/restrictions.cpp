@@ -181,12 +181,14 @@ std::string Restrictions::summary() const {
   std::vector<std::string> parts;
   const auto list = [&](const char* word, const auto& entries) {
     std::vector<std::string> texts;
+    texts.reserve(entries.size());
     for (const auto& entry : entries) texts.push_back(text_of(entry));
     if (!texts.empty()) parts.push_back(std::string(word) + " " + join(texts, " "));
   };
   list("ip", ip);
   list("referrer", referrer);
   std::vector<std::string> packages;
+  packages.reserve(android.size());
   for (const auto& app : android) packages.push_back(app.package);
   list("android", packages);
   list("ios", ios);
