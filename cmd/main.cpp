@@ -49,8 +49,15 @@ void set_character_type() {
 void set_signals(StopToken& stop) {
   stop_token = &stop;
   struct sigaction action {};
-  action.sa_handler = [](int) { stop_token->request(); };
-  action.sa_flags = static_cast<int>(SA_RESETHAND);  // a second one ends us at once; the next command mends what was open
+  action.sa_handler = [](int number) {  // a second one, of either kind, ends us at once; the next command mends what was open
+    static volatile std::sig_atomic_t asked = 0;
+    if (asked != 0) {
+      std::signal(number, SIG_DFL);
+      raise(number);
+    }
+    asked = 1;
+    stop_token->request();
+  };
   sigaction(SIGINT, &action, nullptr);
   sigaction(SIGTERM, &action, nullptr);
   std::signal(SIGPIPE, SIG_IGN);

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <charconv>
 
 #include "kmtool/core/encoding.hpp"
@@ -90,6 +91,19 @@ void make_anchor(Context& context) {
     object.object_class = pkcs11::ObjectClass::secret_key;
     object.label = label;
     state.anchors.push_back(std::move(object));
+  }
+}
+
+void drop_surplus_anchors(Context& context) {
+  auto& anchors = context.state().anchors;
+  const auto size_of = [&](const pkcs11::Object& object) {
+    const auto anchor = parse_anchor(object.label, context.home.config.home_id);
+    return anchor ? anchor->size : 0;
+  };
+  while (anchors.size() > 2) {
+    const auto oldest = std::ranges::min_element(anchors, {}, size_of);
+    context.token().destroy(oldest->handle);
+    anchors.erase(oldest);
   }
 }
 

@@ -207,8 +207,13 @@ std::vector<std::string> recover(Context& context) {
   }
   const bool behind = check_anchor(context) == AnchorState::behind;
   context.state().anchor_checked = true;
-  if (open.empty() && !behind && !context.state().rotation_cut_off) return done;
+  const bool surplus = context.state().anchors.size() > 2;
+  if (open.empty() && !behind && !surplus && !context.state().rotation_cut_off) return done;
   prove_log_signer(context);
+  if (surplus) {
+    drop_surplus_anchors(context);
+    done.push_back("removed a rollback anchor that was one too many");
+  }
   if (behind) {
     advance_anchor(context);
     done.push_back("brought the rollback anchor up to the newest entry");

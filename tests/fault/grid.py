@@ -3,11 +3,12 @@
     grid.py codes    a CKR from the Nth call, not made or made and its success withheld
     grid.py lies     the Nth call answers lengths, counts, handles or octets that are not true (lies.hpp)
     grid.py losses   before the Nth call the sessions, the login or the token are gone
-    grid.py hang     the Nth call never returns, or all are slow: SIGTERM asks for a clean stop, a second one ends it
+    grid.py hang     the Nth call never returns, or all are slow: SIGTERM or SIGINT asks for a clean stop, a second one ends it
     grid.py files    the Nth write, fsync, rename or unlink fails: disk full, once or from then on, or an I/O error
     grid.py busy     another process holds the database for a while, and for longer than anybody waits
 
-KM_GRID_POINTS (default 200): so many points, spread over all jobs and kinds of call, the same in each run; 0: all of them.
+KM_GRID_POINTS (default 200): so many points, spread over all jobs and kinds of call, the same in each run; `each`: every call of every
+job, with one of the ways in turn; `all`: each of them in every way (hours).
 KM_GRID_CODES: 5 (default) or all. KM_GRID_ONLY: names of jobs, with commas between. KM_CRASH_DIR: where the copies are made.
 """
 
@@ -29,7 +30,7 @@ import crash_loop
 import harness
 from grid_jobs import JOBS, Place, Wrong, check, hold, outputs, prepare, run
 
-POINTS = int(os.environ.get("KM_GRID_POINTS", "200"))
+POINTS = os.environ.get("KM_GRID_POINTS", "200")
 CODES = {"5": (0x30, 0x32, 0xB3, 0x101, 0x31)}  # DEVICE_ERROR, DEVICE_REMOVED, SESSION_HANDLE_INVALID, USER_NOT_LOGGED_IN, DEVICE_MEMORY
 CODES["all"] = CODES["5"] + (0x02, 0x05, 0x06, 0x07, 0x10, 0x11, 0x12, 0x13, 0x20, 0x21, 0x40, 0x50, 0x54, 0x60, 0x63, 0x68, 0x6A, 0x70, 0x71, 0x82, 0x90, 0x91,
                              0xA0, 0xA4, 0xB0, 0xB1, 0xC0, 0xD0, 0xD1, 0xE0, 0x100, 0x110, 0x150, 0x190, 0x80000001)
@@ -95,10 +96,13 @@ def chosen(mode, traces):
     """All points, or POINTS of them: jobs in turn, within a job by a number made from the point's name."""
     by_job = {}
     for name, calls in traces.items():
-        points = [(mode, name, number, call, variant) for number, call in enumerate(calls, 1) for variant in variants(mode, call)]
+        points = []
+        for number, call in enumerate(calls, 1):
+            ways = variants(mode, call)
+            points += [(mode, name, number, call, way) for i, way in enumerate(ways) if POINTS != "each" or i == (number + zlib.crc32(name.encode())) % len(ways)]
         by_job[name] = sorted(points, key=lambda p: zlib.crc32(repr(p[1:]).encode()))
     everything = sum(len(points) for points in by_job.values())
-    most = everything if POINTS == 0 else min(POINTS, everything)
+    most = everything if POINTS in ("each", "all") else min(int(POINTS), everything)
     out, turn = [], 0
     while len(out) < most:
         out += [points[turn] for points in by_job.values() if turn < len(points)]
@@ -182,8 +186,9 @@ def run_stopped(job, number, variant, env, counts):
         try:
             while child.poll() is None and not (counts.exists() and counts.stat().st_size and harness.counter_of(counts)[0] >= number):
                 time.sleep(0.001)
-            child.send_signal(signal.SIGTERM)
-            if variant == "hang" and child.poll() is None:
+            child.send_signal(signal.SIGINT if number % 2 else signal.SIGTERM)
+            asked = time.monotonic()
+            while variant == "hang" and child.poll() is None and time.monotonic() < asked + 20:  # two that come as one count as one
                 time.sleep(0.03)
                 child.send_signal(signal.SIGTERM)
             code = child.wait(timeout=20)
@@ -204,6 +209,8 @@ def one_point(point):
         env = disturbance(mode, number, variant)
         if mode == "files":
             env |= {"LD_PRELOAD": harness.KILLFS, "KILLFS_COUNT_FILE": str(counts)}
+            if variant == "stays full":  # what is there can still be removed
+                env |= {"KILLFS_NAMES": "write,writev,pwrite,pwrite64,fsync,fdatasync,fallocate,ftruncate,ftruncate64,link,linkat"}
         else:
             env |= {"KMFORWARD_COUNT_FILE": str(counts)}
         result = run_stopped(job, number, variant, env, counts) if mode == "hang" else run(place, job, **env)
@@ -211,7 +218,9 @@ def one_point(point):
         if mode == "lies":
             reached = int.from_bytes(counts.read_bytes()[56:64], "little") > 0
         counts.unlink(missing_ok=True)
-        if mode == "hang" and result.code == -signal.SIGTERM:
+        if mode == "hang" and result.code in (-signal.SIGTERM, -signal.SIGINT):
+            for path in place.out.glob(".*.kmtmp") if job.files else ():
+                path.unlink()  # what it had begun to write, private and under no name of anybody's: as after any kill
             result.code = 75  # ended by the second one, or before the first could be asked: as after a kill
             result.out, result.err = "", "error: " + result.err.replace("error: ", "")
         if reached and result.code == 70 and (mode in ("losses", "files") or (mode == "codes" and variant[0] in CODES["5"])):
@@ -257,7 +266,7 @@ def one_busy(point):
 
 def jobs_of(mode):
     only = [name for name in os.environ.get("KM_GRID_ONLY", "").split(",") if name]
-    names = only or [name for name, job in JOBS.items() if mode not in ("files", "busy") or job.changing]
+    names = only or [name for name, job in JOBS.items() if mode not in ("files", "busy") or job.changing or job.files]
     return names
 
 
@@ -271,8 +280,10 @@ def main():
         known = {"base": crash_loop.base_of(ready), "words": {name: job.words for name, job in JOBS.items()}}
         with multiprocessing.Pool(crash_loop.WORKERS, start_worker, (str(root), str(ready.dir), known)) as pool:
             if mode == "busy":
-                points = [(mode, name, 0, "", variant) for name in jobs_of(mode) for variant in ("a while", "ever")]
+                points = [(mode, name, 0, "", variant) for variant in ("ever", "a while") for name in jobs_of(mode)]
                 everything = len(points)
+                if POINTS not in ("each", "all"):  # one that waits for ever waits a minute
+                    points = [point for point in points if point[4] != "ever" or point[1] in ("rotate", "encrypt")]
             else:
                 traces = {}
                 for name, calls, wrong in pool.starmap(trace_of, [(name, mode) for name in jobs_of(mode)], 1):

@@ -26,6 +26,21 @@ class LiedTo(harness.Case):
                     self.ok("doctor", "--repair")
                     self.assertEqual(self.snapshot(self.home), before)
 
+    def anchors(self):
+        return sum(o["label"].startswith("kmtool-anchor:") for o in self.objects(self.home))
+
+    def test_an_anchor_that_was_hidden_for_a_moment(self):
+        """It is taken for lost and made anew; when it shows again, there is one too many."""
+        reads = 1
+        while self.anchors() == 2 and reads < 40:
+            lie = {"KMFORWARD_LIE": "garbage", "KMFORWARD_LIE_NAME": "C_GetAttributeValue", "KMFORWARD_LIE_AT": str(reads)}
+            self.kmtool("state", "cargo", "suspend" if reads % 2 else "resume", "--reason", "a test", env=lie)
+            reads += 1
+        self.assertEqual(self.anchors(), 3)
+        self.assertIn("anchor", self.ok("doctor", "--repair").out)
+        self.assertEqual(self.anchors(), 2)
+        self.ok("doctor")
+
     def test_a_search_that_never_ends(self):
         lie = {"KMFORWARD_LIE": "full", "KMFORWARD_LIE_NAME": "C_FindObjects"}
         self.refused(70, "doctor", env=lie, says="does not come to an end", timeout=60)
