@@ -121,6 +121,7 @@ bool untouched(Context& context, const Plan& plan) try {
 }  // namespace
 
 Outcome Context::run(const Plan& wanted, const std::function<Outcome()>& act) {
+  if (state_->in_doubt) throw Error(*state_->in_doubt);
   take_turn(*this);
   if (state_->unsettled) {
     recover(*this);
@@ -153,10 +154,12 @@ Outcome Context::run(const Plan& wanted, const std::function<Outcome()>& act) {
   };
   Outcome result;
   const bool untold = state_->unsent.has_value();
+  bool closing = false;
   try {
     if (untold) throw Error(*state_->unsent);
     Outcome outcome = act();
     if (home.config.embedded && (!plan.keys.empty() || !plan.destroys.empty())) home::sync_token_files(home.paths, started);
+    closing = true;
     close("done", outcome.details, outcome.changes);
     result = std::move(outcome);
   } catch (const Error& error) {
@@ -165,6 +168,12 @@ Outcome Context::run(const Plan& wanted, const std::function<Outcome()>& act) {
     }
     if (!plan.each_alone && files_landed(plan)) {  // whole and under its name: the next command records it as done, nothing is taken away again
       throw Error(error.exit(), error.code(), error.message(), "the bundle was written; the next command or kmtool doctor --repair records it");
+    }
+    // A commit whose fsync failed may yet be found in the write-ahead log: what it records as done must not be undone. Opening the database
+    // anew tells, which this process cannot.
+    if (closing && error.exit() == ExitCode::io) {
+      state_->in_doubt = Error(error.exit(), error.code(), error.message(), "make room or mend the disk; then the next command or kmtool doctor --repair finishes or undoes it");
+      throw Error(*state_->in_doubt);
     }
     try {
       std::vector<std::string> done;

@@ -30,6 +30,7 @@ struct Context::State {
   journal::Actor actor;
   bool anchor_checked = false;  ///< the rollback anchor lies on this journal: only then may an entry move it
   bool unsettled = false;  ///< an intent of this process could not be closed: recover() comes before the next one
+  std::optional<Error> in_doubt;  ///< the commit of an outcome failed on the disk: only a new process can tell whether it is there
   bool rotation_cut_off = false;  ///< log.pem is still the older log signer's: finish_signer_rotation() is due
   bool turn_given = false;  ///< the mutation lock was given back for a while: take_turn() comes before the next entry
   std::unique_ptr<Runner> sink_runner;  ///< starts the command of policy's checkpoint_sink

@@ -218,9 +218,11 @@ def one_point(point):
         if mode == "lies":
             reached = int.from_bytes(counts.read_bytes()[56:64], "little") > 0
         counts.unlink(missing_ok=True)
-        if mode == "hang" and result.code in (-signal.SIGTERM, -signal.SIGINT):
+        stopped = mode == "hang" and result.code in (-signal.SIGTERM, -signal.SIGINT)
+        if stopped or "did not let kmtool log in" in result.err:  # the watch over libp11's login ends the process as a kill does
             for path in place.out.glob(".*.kmtmp") if job.files else ():
                 path.unlink()  # what it had begun to write, private and under no name of anybody's: as after any kill
+        if stopped:
             result.code = 75  # ended by the second one, or before the first could be asked: as after a kill
             result.out, result.err = "", "error: " + result.err.replace("error: ", "")
         if reached and result.code == 70 and (mode in ("losses", "files") or (mode == "codes" and variant[0] in CODES["5"])):

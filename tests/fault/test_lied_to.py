@@ -1,6 +1,7 @@
 """What kmtool does when it is lied to, by the lie: the ones that it fell for once."""
 
 import pathlib
+import shutil
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "cli"))
@@ -45,6 +46,31 @@ class LiedTo(harness.Case):
         lie = {"KMFORWARD_LIE": "full", "KMFORWARD_LIE_NAME": "C_FindObjects"}
         self.refused(70, "doctor", env=lie, says="does not come to an end", timeout=60)
         self.ok("doctor")
+
+
+class FullDisk(harness.Case):
+    """A commit whose fsync fails may be there after all, or not: what was made on the token is undone only once that is known."""
+
+    WRITES = "write,writev,pwrite,pwrite64,fsync,fdatasync,fallocate,ftruncate,ftruncate64"
+
+    def test_a_disk_that_stays_full(self):
+        self.on_own_token()
+        for name in ("home", "hsm"):
+            shutil.copytree(self.dir / name, self.dir / "clean" / name)
+        reached, number = True, 0
+        while reached:
+            number += 1
+            counts = self.dir / "count"
+            env = {"LD_PRELOAD": harness.KILLFS, "KILLFS_COUNT_FILE": str(counts), "KILLFS_FAIL_FROM": str(number), "KILLFS_ERRNO": "28", "KILLFS_NAMES": self.WRITES}
+            result = self.kmtool("gen", "made", "--role", "data", env=env)
+            reached = harness.counter_of(counts)[0] >= number
+            self.assertEqual(result.code, 74 if reached else 0, (number, str(result)))
+            self.assertTrue(self.ok_json("doctor", "--repair")["healthy"], number)
+            counts.unlink()
+            for name in ("home", "hsm"):
+                shutil.rmtree(self.dir / name)
+                shutil.copytree(self.dir / "clean" / name, self.dir / name)
+        self.assertGreater(number, 10)
 
 
 if __name__ == "__main__":
