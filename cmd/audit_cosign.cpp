@@ -13,7 +13,7 @@ struct CosignOptions {
 };
 
 int run(Globals& globals, const CosignOptions& o) {
-  if (!o.out.empty() && o.out != "-") check_output(o.out, globals.force);
+  if (!o.out.empty() && o.out != "-") home::check_output(o.out, globals.force);
   const auto signer = crypto::PublicKey::read_pem(o.signer);
   return op::recorded(options_of(globals), op::Need::mutation, "audit cosign", o.file, [&](op::Context& context) {
     const auto result = audit::cosign(context, o.file, signer);

@@ -13,7 +13,7 @@ void put_product(Globals& globals, const std::string& out, const std::string& te
     globals.out.raw(view(text));
     return;
   }
-  const auto path = check_output(out, globals.force);
+  const auto path = home::check_output(out, globals.force);
   if (!globals.dry_run) write_private_file(path, view(text), globals.force);
 }
 

@@ -14,10 +14,8 @@ void add_out(CLI::App* sub, DataOptions& data) {
 }
 
 std::optional<OutStream> open_out(const Globals& globals, const DataOptions& data, bool binary) {
-  if (globals.dry_run) {
-    if (!data.out.empty() && data.out != "-") check_output(data.out, globals.force);
-    return std::nullopt;
-  }
+  if (!data.out.empty() && data.out != "-") home::check_output(data.out, globals.force);
+  if (globals.dry_run) return std::nullopt;
   std::optional<OutStream> out(std::in_place, data.out, globals.force);
   if (binary && data.out.empty() && out->is_terminal()) {
     throw Error::usage("standard output is a terminal", "name a file with --out FILE, or say --out - where it is meant");

@@ -18,7 +18,7 @@ int report(Globals& globals, const std::string& verb, const std::string& path, c
 
 int backup(Globals& globals, const std::string& file) {
   auto context = op::Context::open(options_of(globals), op::Need::reader);
-  if (globals.dry_run) return report(globals, "would write", check_output(file, globals.force).string(), op::backup_names(context));
+  if (globals.dry_run) return report(globals, "would write", home::check_output(file, globals.force).string(), op::backup_names(context));
   const auto files = op::backup_home(context, file);
   if (context.home.config.embedded) {
     warn(globals, "the embedded token and its PIN are not in the backup: it holds no key; back keys up with kmtool wrap");

@@ -81,7 +81,7 @@ int qr(Globals& globals, const ShareOptions& o) {
   }
   for (const auto& [file, art] : {std::pair{o.png, false}, std::pair{o.text, true}}) {
     if (file.empty()) continue;
-    const auto target = check_output(file, globals.force);
+    const auto target = home::check_output(file, globals.force);
     if (globals.dry_run) continue;
     AtomicFile out(target, globals.force);
     write_secret(out, art ? share::art_of(code) : share::png_of(code));

@@ -92,7 +92,7 @@ bool on_record(op::Context& context, const std::string& id) {
 void issue(op::Context& context, Issued& issued, const std::string& command, std::vector<journal::Change> changes, Json details, const Delivery& delivery) {
   auto& entry = issued.record.entry;
   std::optional<AtomicFile> file;
-  if (delivery.out) check_output(*delivery.out, context.options.overwrite);
+  if (delivery.out) home::check_output(*delivery.out, context.options.overwrite);
   if (context.options.dry_run) return;
   std::optional<op::VersionRecord> sealer;
   if (delivery.keep) sealer = ensure_store_key(context);
@@ -231,7 +231,7 @@ Published publish(op::Context& context, const PublishRequest& request) {
   result.not_after = request.not_after.value_or(now + context.home.policy.api_keys.snapshot_life);
   if (result.not_after <= now) throw Error::usage("--not-after: " + rfc3339(result.not_after) + " is past: nobody could use the snapshot");
   const bool replace = context.options.overwrite || replaceable(context, request.out);
-  const auto path = check_output(request.out, replace);
+  const auto path = home::check_output(request.out, replace);
   result.path = path.string();
   const auto last = context.journal().proven("apikey-snapshot", "last");
   result.sequence = last ? last->json().value("sequence", std::uint64_t{0}) + 1 : 1;

@@ -31,7 +31,7 @@ class Ceremony {
         clock_(clock),
         target_(std::filesystem::absolute(request.transcript).lexically_normal()),
         file_(target_) {
-    if (!request.resume) check_output(target_, false);
+    if (!request.resume) home::check_output(target_, false);
   }
 
   RunResult go() {
@@ -69,7 +69,7 @@ class Ceremony {
       if (known->done > book_.steps.size()) throw Error::tampered("the ceremony has more steps behind it than the runbook has");
       standing_ = *std::move(known);
       if (standing_.phase == Phase::closing && std::filesystem::exists(target_)) return signed_before(*context);
-      check_output(target_, false);
+      home::check_output(target_, false);
       const auto cut = file_.resume(standing_);
       settle(*context, cut);
       return std::nullopt;

@@ -5,11 +5,7 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <set>
-#include <string>
 #include <utility>
-#include <set>
-#include <string>
 
 #include "kmtool/core/text.hpp"
 #include "read_all.hpp"
@@ -121,23 +117,6 @@ void require_writable_folder(const fs::path& folder, const fs::path& path) {
   }
 }
 
-/// The files that make up a kmtool home, by their names in its folder (home/home.hpp): PIN, keys and record are lost where an output takes
-/// their place. Any home's: not just that of the command at work.
-bool belongs_to_home(const fs::path& target) {
-  static const std::set<std::string, std::less<>> own{
-      "config.json", "policy.json", "signers", "token", "token.pin", "token.object.copy", "softhsm2.conf", "mutate.lock", "token.lock",
-      "ceremony.lock", "init.unfinished", "restore.new", "restore.ready", "pin.refused", "checkpoint.sent", "journal.db", "journal.db-wal",
-      "journal.db-shm", "usage.db", "usage.db-wal", "usage.db-shm"};
-  std::error_code ignored;
-  fs::path folder = fs::canonical(target.parent_path(), ignored);
-  std::string name = target.filename().string();
-  for (; !ignored && folder.has_relative_path(); name = folder.filename().string(), folder = folder.parent_path()) {
-    if (own.contains(name) && fs::exists(folder / "config.json", ignored) && fs::exists(folder / "journal.db", ignored)) return true;
-    ignored.clear();
-  }
-  return false;
-}
-
 }  // namespace
 
 fs::path check_output(const fs::path& path, bool overwrite) {
@@ -149,10 +128,6 @@ fs::path check_output(const fs::path& path, bool overwrite) {
   const fs::path target = fs::absolute(path, failed);
   if (failed) throw Error::from_errno("find the folder of", path.string(), failed.value());
   require_writable_folder(target.parent_path(), target);
-  if (belongs_to_home(target)) {
-    throw Error::exists(printable(target.string()) + " belongs to a kmtool home: no output takes its place, with --force neither",
-                        "name a file outside the home");
-  }
   struct stat status {};
   if (lstat(target.c_str(), &status) != 0) {
     if (errno == ENOENT) return target;

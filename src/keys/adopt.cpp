@@ -1,4 +1,3 @@
-#include "kmtool/domain/reason.hpp"
 #include "kmtool/keys/adopt.hpp"
 
 #include <algorithm>
@@ -7,6 +6,7 @@
 #include "kmtool/core/encoding.hpp"
 #include "kmtool/core/text.hpp"
 #include "kmtool/domain/name.hpp"
+#include "kmtool/domain/reason.hpp"
 #include "kmtool/op/object_facts.hpp"
 
 namespace kmtool::keys {

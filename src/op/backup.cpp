@@ -71,7 +71,7 @@ std::vector<std::string> backup_names(const Context& context) {
 }
 
 std::vector<std::string> backup_home(Context& context, const std::filesystem::path& file) {
-  const auto target = check_output(file, context.options.overwrite);
+  const auto target = home::check_output(file, context.options.overwrite);
   const auto& root = context.home.paths.root;
   std::vector<journal::Archived> files;
   for (const auto& name : plain_files(context.home.paths)) files.push_back({name, root / name});

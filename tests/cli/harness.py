@@ -239,6 +239,17 @@ class Rotation(Case):
         return {k["version"]: k["state"] for k in self.ok_json("list")["keys"] if k["name"] == name}
 
 
+class EmbeddedCase(Case):
+    """An embedded home with the KEK `root`, which may be exported."""
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.home = cls.embedded_home()
+        cls.env = dict(cls.env, KMTOOL_HOME=str(cls.home))
+        cls.ok("gen", "root", "--role", "kek", "--exportable")
+
+
 def spy_calls(log):
     """Number of calls by name in a log of pkcs11-spy."""
     calls = {}

@@ -6,13 +6,10 @@ import sqlite3
 import harness
 
 
-class Careless(harness.Case):
+class Careless(harness.EmbeddedCase):
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
-        cls.home = cls.embedded_home()
-        cls.env = dict(cls.env, KMTOOL_HOME=str(cls.home))
-        cls.ok("gen", "root", "--role", "kek", "--exportable")
         cls.ok("gen", "payments", "--role", "data")
 
     def labels(self):

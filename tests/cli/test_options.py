@@ -5,13 +5,10 @@ import json
 import harness
 
 
-class Options(harness.Case):
+class Options(harness.EmbeddedCase):
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
-        cls.home = cls.embedded_home()
-        cls.env = dict(cls.env, KMTOOL_HOME=str(cls.home))
-        cls.ok("gen", "root", "--role", "kek", "--exportable")
         cls.ok("gen", "cargo", "--role", "data", "--exportable")
         cls.ok("gen", "tags", "--role", "mac")
         cls.ok("gen", "ed", "--role", "sign", "--type", "ed25519")

@@ -8,13 +8,10 @@ import subprocess
 import harness
 
 
-class Outputs(harness.Case):
+class Outputs(harness.EmbeddedCase):
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
-        cls.home = cls.embedded_home()
-        cls.env = dict(cls.env, KMTOOL_HOME=str(cls.home))
-        cls.ok("gen", "root", "--role", "kek", "--exportable")
         cls.ok("gen", "payments", "--role", "data", "--exportable")
 
     def test_no_output_takes_the_place_of_a_home_file(self):
@@ -26,9 +23,15 @@ class Outputs(harness.Case):
             for path in (self.home / name, other / ".." / self.home.name / name, other / "link" / name):
                 for more in ([], ["--dry-run"]):
                     self.refused(73, "wrap", "payments", "--kek", "root", "--out", path, "--force", *more, says="belongs to a kmtool home")
+        self.ok("apikey", "create", "--app", "used", "--unrestricted", "--out", self.dir / "used.key")
+        self.kmtool("apikey", "check", stdin=(self.dir / "used.key").read_bytes())  # leaves counts of its use in the home
+        before = self.snapshot(self.home)
+        for path in sorted(path for path in self.home.rglob("*") if path.is_file()):  # none is forgotten
+            self.refused(73, "wrap", "payments", "--kek", "root", "--out", path, "--force", "--dry-run", says="belongs to a kmtool home")
         self.refused(73, "home", "backup", self.home / "token.pin", "--force", says="belongs to a kmtool home")
         self.refused(73, "encrypt", "payments", "--out", self.home / "token.pin", "--force", stdin=b"x", says="belongs to a kmtool home")
         self.refused(73, "gen", "saved", "--role", "data", "--backup", self.home / "config.json", "--kek", "root", "--force", says="belongs to a kmtool home")
+        self.refused(73, "random", "16", "--out", self.home / "policy.json", "--force", says="belongs to a kmtool home")
         self.assertEqual(self.snapshot(self.home), before)
         self.ok("wrap", "payments", "--kek", "root", "--out", self.home / "kept-here.kmb")  # a file of one's own there is none of the home's
         self.ok("wrap", "payments", "--kek", "root", "--out", other / "token.pin")

@@ -33,6 +33,10 @@ struct Paths {
   [[nodiscard]] std::filesystem::path token_copy() const { return root / "token.object.copy"; }
 };
 
+/// check_output() of core/file.hpp for what a command writes where its user says; and no file of a home, this one or another, is the place,
+/// with --force neither (73): PIN, keys and record would be lost.
+std::filesystem::path check_output(const std::filesystem::path& path, bool overwrite);
+
 /// `--home`, KMTOOL_HOME, $XDG_DATA_HOME/kmtool, ~/.local/share/kmtool; absolute.
 Paths default_paths(const std::string& option);
 

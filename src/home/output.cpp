@@ -1,0 +1,48 @@
+#include <set>
+#include <string>
+
+#include "kmtool/core/file.hpp"
+#include "kmtool/core/text.hpp"
+#include "kmtool/home/home.hpp"
+
+namespace kmtool::home {
+namespace {
+
+/// What kmtool keeps in a home's folder, by name. (What it writes there for its user, such as bundles/, is the user's.)
+std::set<std::string, std::less<>> own_names() {
+  const Paths paths;
+  std::set<std::string, std::less<>> names{"pin.refused", "checkpoint.sent", "ceremony.lock"};
+  for (const auto& path : {paths.config(), paths.policy(), paths.signers(), paths.mutate_lock(), paths.token_lock(), paths.softhsm_conf(), paths.token_dir(),
+                           paths.token_pin(), paths.token_copy(), paths.unfinished_init(), paths.restore_begun(), paths.restore_decided()}) {
+    names.insert(path.string());
+  }
+  for (const std::string& database : {paths.journal().string(), std::string("usage.db")}) {
+    for (const char* tail : {"", "-wal", "-shm", "-journal"}) names.insert(database + tail);
+  }
+  return names;
+}
+
+/// A folder with configuration and journal is a home.
+bool belongs_to_home(const std::filesystem::path& target) {
+  static const auto own = own_names();
+  std::error_code ignored;
+  auto folder = std::filesystem::canonical(target.parent_path(), ignored);
+  if (ignored) return false;  // check_output() has looked at it
+  for (std::string name = target.filename().string(); folder.has_relative_path(); name = folder.filename().string(), folder = folder.parent_path()) {
+    const Paths paths{folder};
+    if (own.contains(name) && std::filesystem::exists(paths.config(), ignored) && std::filesystem::exists(paths.journal(), ignored)) return true;
+  }
+  return false;
+}
+
+}  // namespace
+
+std::filesystem::path check_output(const std::filesystem::path& path, bool overwrite) {
+  auto target = kmtool::check_output(path, overwrite);
+  if (belongs_to_home(target)) {
+    throw Error::exists(printable(target.string()) + " belongs to a kmtool home: no output takes its place, with --force neither", "name a file outside the home");
+  }
+  return target;
+}
+
+}  // namespace kmtool::home
