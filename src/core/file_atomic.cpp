@@ -1,6 +1,7 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/random.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <array>
@@ -56,10 +57,29 @@ std::string random_suffix() {
   return suffix;
 }
 
+std::string path_of(const Fd& fd) { return fmt::format("/proc/self/fd/{}", fd.get()); }
+
+/// A file name has 255 bytes at most, and ours must fit beside the target's.
+fs::path made_up_name(const fs::path& target) {
+  return folder_of(target) / fmt::format(".{}.{}.kmtmp", target.filename().string().substr(0, 220), random_suffix());
+}
+
 }  // namespace
 
 AtomicFile::AtomicFile(fs::path target, bool overwrite, fs::path temporary)
     : target_(std::move(target)), temporary_(std::move(temporary)), overwrite_(overwrite) {
+  require_target();
+  open_named();
+}
+
+AtomicFile::AtomicFile(fs::path target, bool overwrite, Nameless) : target_(std::move(target)), overwrite_(overwrite) {
+  require_target();
+  fd_ = Fd(open(folder_of(target_).c_str(), O_WRONLY | O_TMPFILE | O_CLOEXEC, 0600));
+  nameless_ = fd_ && access(path_of(fd_).c_str(), F_OK) == 0;  // without /proc it would never get a name
+  if (!nameless_) open_named();
+}
+
+void AtomicFile::require_target() const {
   struct stat status {};
   if (lstat(target_.c_str(), &status) == 0) {
     if (!overwrite_) throw already_there(target_);
@@ -69,15 +89,17 @@ AtomicFile::AtomicFile(fs::path target, bool overwrite, fs::path temporary)
   } else if (errno != ENOENT) {
     throw cannot_create(target_, errno);
   }
+}
+
+void AtomicFile::open_named() {
   if (!temporary_.empty()) {
     if (!temporary_.has_parent_path()) temporary_ = folder_of(target_) / temporary_;
     fd_ = Fd(open(temporary_.c_str(), creation_flags, 0600));
     if (!fd_ && errno == EEXIST) throw already_there(temporary_);
   } else {
-    // A file name has 255 bytes at most, and ours must fit beside the target's.
-    const std::string stem = fmt::format(".{}.", target_.filename().string().substr(0, 220));
+    fd_ = Fd();
     for (int attempt = 0; !fd_ && attempt < 100; ++attempt) {
-      temporary_ = folder_of(target_) / (stem + random_suffix() + ".kmtmp");
+      temporary_ = made_up_name(target_);
       fd_ = Fd(open(temporary_.c_str(), creation_flags, 0600));
       if (!fd_ && errno != EEXIST) break;
     }
@@ -91,11 +113,12 @@ AtomicFile::AtomicFile(AtomicFile&& other) noexcept
       overwrite_(other.overwrite_),
       synced_(other.synced_),
       committed_(std::exchange(other.committed_, true)),  // so that it removes nothing
+      nameless_(other.nameless_),
       fd_(std::move(other.fd_)),
       buffer_(std::move(other.buffer_)) {}
 
 AtomicFile::~AtomicFile() {
-  if (!committed_) unlink(temporary_.c_str());
+  if (!committed_ && !nameless_) unlink(temporary_.c_str());
 }
 
 void AtomicFile::flush() {
@@ -122,14 +145,29 @@ void AtomicFile::sync() {
   synced_ = true;
 }
 
+/// link() never replaces: straight to the target where nothing may be, else beside it for a rename.
+void AtomicFile::give_name() {
+  int result = -1;
+  for (int attempt = 0; result != 0 && attempt < 100; ++attempt) {
+    temporary_ = overwrite_ ? made_up_name(target_) : target_;
+    result = linkat(AT_FDCWD, path_of(fd_).c_str(), AT_FDCWD, temporary_.c_str(), AT_SYMLINK_FOLLOW);
+    if (result == 0 || errno != EEXIST) break;
+    if (!overwrite_) throw already_there(target_);
+  }
+  if (result != 0) throw cannot_create(target_, errno);
+  nameless_ = false;
+}
+
 void AtomicFile::commit() {
   if (committed_) throw Error::internal("a file was committed twice");
   if (!synced_) sync();
+  if (nameless_) give_name();
   // Some file systems tell of a failed write only here.
   if (close(fd_.release()) != 0) throw Error::from_errno("write", target_.string(), errno);
   const char* from = temporary_.c_str();
   const char* to = target_.c_str();
-  int result = overwrite_ ? rename(from, to) : renameat2(AT_FDCWD, from, AT_FDCWD, to, RENAME_NOREPLACE);
+  const bool there = temporary_ == target_;
+  int result = there ? 0 : overwrite_ ? rename(from, to) : renameat2(AT_FDCWD, from, AT_FDCWD, to, RENAME_NOREPLACE);
   if (result != 0 && !overwrite_ && (errno == EINVAL || errno == ENOSYS)) {
     // The file system cannot rename without replacing; link() never replaces either.
     result = link(from, to);

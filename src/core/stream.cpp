@@ -95,7 +95,7 @@ void InStream::rewind() {
 }
 
 OutStream::OutStream(const fs::path& path, bool overwrite) {
-  if (!is_standard(path)) file_.emplace(check_output(path, overwrite), overwrite);
+  if (!is_standard(path)) file_.emplace(check_output(path, overwrite), overwrite, AtomicFile::Nameless{});
 }
 
 void OutStream::write(ByteView data) {

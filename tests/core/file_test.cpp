@@ -70,6 +70,28 @@ TEST_CASE("fsync_path") {
   CHECK(exit_of([&] { fsync_path(dir / "none"); }) == ExitCode::io);
 }
 
+TEST_CASE("a nameless file leaves nothing, and appears as any other") {
+  const TempDir dir;
+  const auto target = dir / "out";
+  for (const bool overwrite : {false, true}) {
+    AtomicFile file(target, overwrite, AtomicFile::Nameless{});
+    file.write(std::string_view("half"));
+    file.sync();
+    CHECK(dir.entries() == (overwrite ? 1 : 0));  // where /tmp could not do it, this is the test that says so
+    file.write(std::string_view(" and half"));
+    file.commit();
+    CHECK(slurp(target) == "half and half");
+    CHECK(mode_of(target) == 0600);
+    CHECK(dir.entries() == 1);
+  }
+  CHECK(exit_of([&] { AtomicFile(target, false, AtomicFile::Nameless{}); }) == ExitCode::exists);
+  CHECK(exit_of([&] { AtomicFile(dir / "none/out", false, AtomicFile::Nameless{}); }) == ExitCode::exists);
+  AtomicFile file(dir / "late", false, AtomicFile::Nameless{});
+  const auto late = dir.file("late", "somebody else's");
+  CHECK(exit_of([&] { file.commit(); }) == ExitCode::exists);
+  CHECK(slurp(late) == "somebody else's");
+}
+
 TEST_CASE("an atomic file appears whole or not at all") {
   const TempDir dir;
   const auto target = dir / "out";

@@ -60,6 +60,9 @@ class AtomicFile {
   /// `temporary` fixes the temporary's name (so that an intent can record it); empty: `.NAME.XXXXXX.kmtmp` is made up.
   /// Throws exists (73) when the target exists and not `overwrite`, or when the folder cannot be written.
   AtomicFile(fs::path target, bool overwrite, fs::path temporary = {});
+  /// Without a name until commit(), where the file system can (O_TMPFILE): a kill leaves nothing of it, such as half a decrypted file.
+  struct Nameless {};
+  AtomicFile(fs::path target, bool overwrite, Nameless);
   AtomicFile(AtomicFile&&) noexcept;
   AtomicFile& operator=(AtomicFile&&) = delete;
   AtomicFile(const AtomicFile&) = delete;
@@ -77,10 +80,13 @@ class AtomicFile {
 
  private:
   fs::path target_, temporary_;
-  bool overwrite_ = false, synced_ = false, committed_ = false;
+  bool overwrite_ = false, synced_ = false, committed_ = false, nameless_ = false;
   Fd fd_;
   Bytes buffer_;
   void flush();
+  void require_target() const;
+  void open_named();
+  void give_name();
 };
 
 /// Where an output will go, checked before anything is done: absolute path, folder exists and is writable, target does not
