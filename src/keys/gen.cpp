@@ -38,16 +38,7 @@ void require_free(op::Context& context, const std::vector<std::string>& names) {
     }
     labels.insert(label_of(name, 1));
   }
-  std::vector<pkcs11::Object> taken;
-  if (names.size() <= 4) {
-    for (const auto& label : labels) {
-      for (auto& object : context.token().find_by_label(label)) taken.push_back(std::move(object));
-    }
-  } else {
-    for (auto& object : context.token().scan()) {
-      if (labels.contains(object.label)) taken.push_back(std::move(object));
-    }
-  }
+  const auto taken = context.token().find_by_labels(labels);
   if (taken.empty()) return;
   throw Error::exists("the token already has an object labelled " + taken.front().label + ", which kmtool does not manage",
                       "choose another name, or bring the object under management with kmtool adopt");

@@ -48,10 +48,12 @@ void destroy_planned(Context& context, const Plan& plan, std::vector<std::string
     labels[key.id] = key.label;
   }
   auto located = context.token().locate(ids);
-  for (const auto& key : plan.keys) {  // also what a kill inside the token left half-copied: by label, for locate() sees only what is whole
-    for (auto& object : context.token().find_by_label(key.label)) {
-      if (object.id == key.id && object.token == false) located[key.id].push_back(std::move(object));
-    }
+  // Also what a kill inside the token left half-copied: by label, for locate() sees only what is whole.
+  std::set<std::string> names;
+  for (const auto& key : plan.keys) names.insert(key.label);
+  for (auto& object : context.token().find_by_labels(names)) {
+    const auto ours = labels.find(object.id);
+    if (ours != labels.end() && ours->second == object.label && object.token == false) located[object.id].push_back(std::move(object));
   }
   for (const auto& [id, objects] : located) {
     for (const auto& object : objects) {

@@ -47,7 +47,7 @@ Bytes wrap_to_public(const Session& session, const Profile& profile, const crypt
 /// `head`: octets of the value's leading part (transport_head).
 CK_OBJECT_HANDLE open_transported(const Session& session, const Profile& profile, CK_OBJECT_HANDLE private_key, ByteView value,
                                   std::size_t head, const Transport& transport, Attributes what);
-FreshObject unwrap_transported(const Session& session, const Profile& profile, CK_OBJECT_HANDLE private_key, KeyType type,
+FreshObject unwrap_transported(const Session& session, const Profile& profile, const Object& private_half, KeyType type,
                                ByteView value, const Transport& transport, const ObjectSpec& spec);
 /// CKD number of ANSI X9.63's KDF over a hash; 0 where there is none.
 CK_ULONG kdf_number(std::string_view hash);

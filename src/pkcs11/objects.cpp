@@ -14,8 +14,6 @@
 namespace kmtool::pkcs11 {
 namespace {
 
-constexpr std::size_t few_ids = 8;
-
 /// Tokens hold long runs of one kind of key. Attributes that a class does not have are slow to ask for and, on many tokens, an error: after
 /// two objects of one class the next one is first read as a third, and again where that was wrong, which ends the run.
 class Run {
@@ -140,7 +138,7 @@ std::map<Bytes, std::vector<Object>> locate_objects(const Session& session, cons
                                                     const std::vector<Bytes>& ids) {
   const std::set<Bytes> wanted(ids.begin(), ids.end());
   std::map<Bytes, std::vector<Object>> out;
-  if (wanted.size() <= few_ids) {
+  if (wanted.size() <= few_finds) {
     for (const Bytes& id : wanted) {
       if (id.empty()) continue;
       for (const Bytes& stored : stored_ids(id, profile)) {

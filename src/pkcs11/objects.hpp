@@ -6,6 +6,8 @@
 
 namespace kmtool::pkcs11 {
 
+/// So many are looked for one by one; for more the token is read once.
+constexpr std::size_t few_finds = 8;
 /// One C_GetAttributeValue; knowing the class keeps the list short. A second call only for what did not fit or was skipped.
 Object read_object(const Session& session, CK_OBJECT_HANDLE handle, std::optional<ObjectClass> known = std::nullopt);
 /// The same with the attributes of that class alone; nothing where the object turns out to be of another.

@@ -147,6 +147,17 @@ std::vector<Object> Token::find_by_label(const std::string& label) {
   return found;
 }
 
+std::vector<Object> Token::find_by_labels(const std::set<std::string>& labels) {
+  std::vector<Object> out;
+  if (labels.size() <= few_finds) {
+    for (const auto& label : labels) std::ranges::move(find_by_label(label), std::back_inserter(out));
+  } else {
+    out = find_objects(impl_->session, {});
+    std::erase_if(out, [&](const Object& object) { return !labels.contains(object.label); });
+  }
+  return out;
+}
+
 std::vector<Object> Token::scan() {
   if (impl_->remembered) {
     std::vector<Object> out;
@@ -294,7 +305,7 @@ FreshObject Token::unwrap_from(const Object& private_half, KeyType type, const T
   require_known(impl_->profile.transports_in, transport, "open what was wrapped by");
   ObjectSpec wanted = spec;
   wanted.extractable = session_extractable;
-  return unwrap_transported(impl_->session, impl_->profile, private_half.handle.value, type, wrapped, transport, wanted);
+  return unwrap_transported(impl_->session, impl_->profile, private_half, type, wrapped, transport, wanted);
 }
 
 std::string Token::transport_mechanism_name(const Transport& transport) {

@@ -1,5 +1,8 @@
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <ranges>
+
 #include "host.hpp"
 #include "keys.hpp"
 #include "kmtool/core/text.hpp"
@@ -126,17 +129,31 @@ void hold_to_curve(ByteView point, KeyType curve, const ObjectSpec& spec) {
   }
 }
 
+/// RFC 8017, 7.1.2: what is not below the modulus is no ciphertext. NSS finds fault with its arguments then, not with the value.
+void hold_below_modulus(ByteView sealed, const Bytes& modulus, const ObjectSpec& spec) {
+  const auto leading = std::ranges::find_if(modulus, [](std::uint8_t octet) { return octet != 0; });
+  const auto length = static_cast<std::size_t>(modulus.end() - leading);
+  if (length != sealed.size() || std::ranges::lexicographical_compare(sealed, std::ranges::subrange(leading, modulus.end()))) return;
+  throw Error::tampered(fmt::format("the wrapped value of {} does not open under this transport key: it is larger than its modulus", printable(spec.label)),
+                        "it is damaged, or was wrapped under another transport key");
+}
+
 }  // namespace
 
-FreshObject unwrap_transported(const Session& session, const Profile& profile, CK_OBJECT_HANDLE private_key, KeyType type,
+FreshObject unwrap_transported(const Session& session, const Profile& profile, const Object& private_half, KeyType type,
                                ByteView value, const Transport& transport, const ObjectSpec& spec) {
   if (!fits(transport, type) || value.size() != transported_length(transport, type, value_length(object_type(spec)))) {
     throw Error::tampered(fmt::format("the wrapped value of {} is not one of {} for a key of type {}", printable(spec.label),
                                       to_text(transport), to_text(type)));
   }
-  if (transport.kind == Kind::ecdh_kwp) hold_to_curve(value.first(transport_head(transport, type)), type, spec);
+  const std::size_t head = transport_head(transport, type);
+  if (transport.kind == Kind::ecdh_kwp) {
+    hold_to_curve(value.first(head), type, spec);
+  } else {
+    hold_below_modulus(transport.kind == Kind::rsa_oaep ? value : value.first(head), private_half.modulus, spec);
+  }
   const auto handle = opened_or_damaged(spec, "transport key", [&] {
-    return open_transported(session, profile, private_key, value, transport_head(transport, type), transport, unwrap_template(spec, profile));
+    return open_transported(session, profile, private_half.handle.value, value, head, transport, unwrap_template(spec, profile));
   });
   return hold_opened(session, handle, spec);
 }

@@ -98,6 +98,16 @@ void require_activatable(const bundle::Record& record, const std::string& compro
                            std::string(compromise.empty() ? "" : "; protect anew what it protects under another key"));
 }
 
+/// A label that another tool used would make later look-ups ambiguous.
+void require_free_labels(op::Context& context, const std::vector<op::VersionRecord>& versions) {
+  std::set<std::string> labels;
+  for (const auto& version : versions) labels.insert(version.label());
+  const auto taken = context.token().find_by_labels(labels);
+  if (taken.empty()) return;
+  throw Error::exists("the token already has an object labelled " + taken.front().label + ", which kmtool does not manage",
+                      "restore under another name: --as NEWNAME");
+}
+
 /// The catalog's rows for the restored versions; refuses names that are taken.
 std::vector<op::VersionRecord> restored(op::Context& context, const UnwrapRequest& request, const Proven& proven) {
   std::set<std::string> names;
@@ -120,10 +130,6 @@ std::vector<op::VersionRecord> restored(op::Context& context, const UnwrapReques
     if (!request.check && context.find_key(version.name)) {
       throw Error::exists("there is already a key " + version.name, "restore it beside that one: --as NEWNAME");
     }
-    if (!request.check && !context.token().find_by_label(version.label()).empty()) {
-      throw Error::exists("the token already has an object labelled " + version.label() + ", which kmtool does not manage",
-                          "restore under another name: --as NEWNAME");
-    }
     version.role = record.role;
     version.type = record.type;
     version.origin = "unwrapped";
@@ -141,6 +147,7 @@ std::vector<op::VersionRecord> restored(op::Context& context, const UnwrapReques
     if (request.activate) version.activated = now;
     versions.push_back(std::move(version));
   }
+  if (!request.check) require_free_labels(context, versions);
   return versions;
 }
 
@@ -199,17 +206,22 @@ UnwrapResult drill(op::Context& context, const UnwrapRequest& request, const Pro
   UnwrapResult result;
   result.checked = true;
   auto& token = context.token();
+  std::set<Bytes> in_bundle;
+  for (const auto& record : proven.records) in_bundle.insert(record.id);
   std::map<Bytes, op::VersionRecord> originals;
+  std::vector<op::VersionRecord> sought;
   for (auto& version : context.versions()) {
-    if (version.state != State::destroyed) originals.emplace(version.id, std::move(version));
+    if (version.state == State::destroyed || !in_bundle.contains(version.id)) continue;
+    sought.push_back(version);
+    originals.emplace(version.id, std::move(version));
   }
+  const auto objects = context.objects_of(sought);
   each_record(proven, reader, request, [&](const bundle::Record& record, std::size_t index) {
     context.check_stop();
     const auto fresh = open_record(token, proven, record, versions[index]);
     if (const auto found = originals.find(record.id); found != originals.end()) {
       const auto& version = found->second;
       const Part part = op::wrapped_part(version.role);
-      const auto objects = context.objects_of({version});
       const auto& original = objects.at(version.label()).at(part);
       const bool same = part == Part::private_half
                             ? version.public_spki == record.public_spki

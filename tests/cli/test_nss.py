@@ -37,6 +37,13 @@ class Nss(harness.Case):
         self.assertEqual(self.look(self.home, "decrypt", "payments-restored@1", sealed)[0], text)
         self.ok("unwrap", self.bundle, "--check")
 
+    def test_many(self):
+        """More labels than are looked for one by one: everything that this module shows is read, its own objects too."""
+        self.ok("gen", "lot", "--role", "data", "--exportable", "--count", "20")
+        out = self.dir / "lot.kmb"
+        self.ok("wrap", *(f"lot-{n:04}" for n in range(1, 21)), "--kek", "root", "--out", out)
+        self.assertIn("20 compared", self.ok("unwrap", out, "--check").out)
+
     def test_the_record_is_rfc5649_or_rfc3394(self):
         lines = [json.loads(line) for line in self.bundle.read_text().splitlines()]
         self.assertIn(lines[0]["recipients"][0]["algorithm"], ("AES-KWP", "AES-KW"))

@@ -82,6 +82,12 @@ TEST_CASE("direct generation gives the same keys") {
   }
   CHECK(token.find_by_label("direct@1").size() == 4);
   CHECK(token.find_by_label("direct").empty());
+  std::set<std::string> labels{"direct@1"};
+  CHECK(token.find_by_labels(labels).size() == 4);
+  for (int i = 0; i < 20; ++i) labels.insert(fmt::format("nobody-{}", i));
+  CHECK(token.find_by_labels(labels).size() == 4);
+  labels.erase("direct@1");
+  CHECK(token.find_by_labels(labels).empty());
 }
 
 TEST_CASE("backed up at birth: extractable in the session, wrapped, then not extractable on the token") {
@@ -196,9 +202,11 @@ TEST_CASE("signatures verify on the host") {
 TEST_CASE("a private half is told from another") {
   const SoftToken soft;
   auto token = soft.ready();
-  for (const auto& [role, type] : {std::pair{Role::sign, KeyType::ec_p256}, std::pair{Role::sign, KeyType::ed25519},
-                                   std::pair{Role::sign, KeyType::rsa3072}, std::pair{Role::transport, KeyType::rsa3072},
-                                   std::pair{Role::transport, KeyType::ec_p384}, std::pair{Role::transport, KeyType::ec_p521}}) {
+  for (const auto& kind : {std::pair{Role::sign, KeyType::ec_p256}, std::pair{Role::sign, KeyType::ed25519},
+                           std::pair{Role::sign, KeyType::rsa3072}, std::pair{Role::transport, KeyType::rsa3072},
+                           std::pair{Role::transport, KeyType::ec_p384}, std::pair{Role::transport, KeyType::ec_p521}}) {
+    const Role role = kind.first;
+    const KeyType type = kind.second;
     INFO(to_text(role), " ", to_text(type));
     const auto one = token.generate(role, type, "one@1", new_id(token), false);
     const auto two = token.generate(role, type, "two@1", new_id(token), false);

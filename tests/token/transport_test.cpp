@@ -41,6 +41,9 @@ void moves(Token& token, KeyType type) {
           CHECK(error.exit() == ExitCode::damaged);
         }
       }
+      Bytes above = wrapped;
+      std::fill_n(above.begin(), 8, std::uint8_t{0xff});  // above any modulus, or no point of any curve
+      CHECK(exit_of([&] { (void)token.unwrap_from(half, type, transport, above, part.spec, false); }) == ExitCode::damaged);
       Bytes shorter(wrapped.begin(), wrapped.end() - 1);
       CHECK_THROWS_AS((void)token.unwrap_from(half, type, transport, shorter, part.spec, false), Error);
     }

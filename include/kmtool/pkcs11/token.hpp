@@ -6,6 +6,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <span>
 #include <string>
 #include <vector>
@@ -152,6 +153,8 @@ class Token {
   void forget_objects();
   std::vector<Object> find_by_id(const Bytes& id);
   std::vector<Object> find_by_label(const std::string& label);
+  /// Objects that bear one of these labels. A few labels: one find per label; many: one find for everything that the session sees.
+  std::vector<Object> find_by_labels(const std::set<std::string>& labels);
   /// Every object on the token that this session sees (one find, one read per object; none where objects are remembered). Session
   /// objects are left out.
   std::vector<Object> scan();
