@@ -10,13 +10,13 @@ namespace kmtool::audit {
 
 namespace {
 
-/// Everything in the folder is ours: an export of this journal, or the beginning of one.
+/// Everything in the folder is ours: an export of this journal, or the beginning of one. No links: what is written would lie elsewhere.
 void require_ours(const op::Context& reader, const std::filesystem::path& dir, const journal::Journal& journal) {
   std::error_code error;
   bool other = false;
   for (const auto& entry : std::filesystem::directory_iterator(dir)) {
     const auto name = entry.path().filename().string();
-    other = other || (name != "tile" && name != "checkpoint" && name != "signer.pem" && name != "signer.vkey" && name != "handovers" && !name.ends_with(".kmtmp"));
+    other = other || entry.is_symlink() || (name != "tile" && name != "checkpoint" && name != "signer.pem" && name != "signer.vkey" && name != "handovers" && !name.ends_with(".kmtmp"));
   }
   if (other) throw Error::exists(dir.string() + " holds other files", "name a new folder, or one that holds an earlier export of this journal");
   const auto file = dir / "checkpoint";
@@ -124,8 +124,8 @@ ExportResult export_record(op::Context& reader, const std::filesystem::path& dir
   request.stop = reader.options.stop;
   const auto verified = journal::verify(reader.home.paths.journal(), request);
   if (!verified.findings.empty()) throw Error::tampered("the journal does not verify: " + verified.findings.front(), "kmtool audit verify says everything that is wrong");
-  make_private_dir(dir);
-  require_ours(reader, dir, reader.journal());
+  if (!reader.options.dry_run) make_private_dir(dir);
+  if (std::filesystem::exists(dir)) require_ours(reader, dir, reader.journal());
   if (reader.options.dry_run) return {std::move(newest), 0, 0};
   Exporter exporter(reader, dir, newest.checkpoint.size);
   exporter.run();

@@ -57,6 +57,16 @@ std::set<std::string> kept_before(const std::vector<op::BundleRecord>& bundles, 
   return found;
 }
 
+/// Before anything that it took the place of is removed: the bundle is here, and is the one that was written.
+void require_whole(op::Context& context, const op::BundleRecord& bundle) {
+  const auto check = check_one(context, bundle);
+  using Verdict = BundleCheck::Verdict;
+  if (check.verdict == Verdict::ok) return;
+  const std::string what = printable(bundle.path) + ": " + printable(check.why) + ", so nothing that it took the place of is removed";
+  if (check.verdict == Verdict::bad) throw Error::tampered(what, "keep the older bundles and write this one anew");
+  throw Error::missing(what, "put it back there, and confirm then");
+}
+
 }  // namespace
 
 std::vector<BundleCheck> verify_bundles(op::Context& context, const std::vector<op::BundleRecord>& bundles) {
@@ -98,6 +108,7 @@ std::vector<std::string> confirm_restored(op::Context& context, const std::files
   const auto superseded = kept_before(context.bundles(), id);
   for (auto& bundle : context.bundles()) {
     if (bundle.id == id) {
+      if (!superseded.empty()) require_whole(context, bundle);
       bundle.restored = context.now();
       for (auto& change : bundle.changes()) changes.push_back(std::move(change));
     } else if (superseded.contains(bundle.id)) {

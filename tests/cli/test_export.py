@@ -117,6 +117,15 @@ class Exported(harness.Case):
         (folder / "letter").write_text("x")
         self.refused(73, "audit", "export", folder, says="other files")
         self.assertEqual(sorted(p.name for p in folder.iterdir()), ["letter"])
+        (folder / "letter").unlink()
+        (self.dir / "elsewhere").mkdir(mode=0o700)
+        (folder / "tile").symlink_to(self.dir / "elsewhere")
+        self.refused(73, "audit", "export", folder, says="other files")
+        self.assertEqual(list((self.dir / "elsewhere").iterdir()), [])
+
+    def test_a_dry_run_makes_nothing(self):
+        self.ok("audit", "export", self.dir / "dry", "--dry-run")
+        self.assertFalse((self.dir / "dry").exists())
 
     def test_a_journal_that_does_not_verify_is_not_exported(self):
         home, env = self.other_home("broken")

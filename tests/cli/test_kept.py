@@ -1,5 +1,8 @@
 """The only backup of a key that cannot leave the token again is never written over, and is proven before the key exists."""
 
+import os
+import pathlib
+
 import harness
 
 
@@ -88,6 +91,18 @@ class Kept(harness.Case):
         said = self.ok("bundles", "--confirm-restored", under, "--dry-run").out
         for path in kept:
             self.assertIn(path, said)
+        # A drill is believed; that the new copy is here and whole is looked at before the old ones go.
+        whole = under.read_bytes()
+        under.rename(self.dir / "away.kmb")
+        self.refused(66, "bundles", "--confirm-restored", under, says="nothing that it took the place of is removed")
+        under.write_bytes(whole.replace(b"twice", b"thrice", 1))
+        self.refused(65, "bundles", "--confirm-restored", under, says="nothing that it took the place of is removed")
+        under.unlink()
+        os.mkfifo(under)
+        self.refused(65, "bundles", "--confirm-restored", under, says="not a regular file")
+        self.assertTrue(all(pathlib.Path(path).exists() for path in kept))
+        under.unlink()
+        (self.dir / "away.kmb").rename(under)
         self.ok("bundles", "--confirm-restored", under)
         self.assertFalse(kept & self.paths())
         self.assertEqual([p for p in self.dir.iterdir() if "twice.kmb.@" in p.name], [])
