@@ -118,6 +118,27 @@ bool untouched(Context& context, const Plan& plan) try {
   return false;
 }
 
+/// Puts the intent on record; its entry's number.
+std::uint64_t begin(Context& context, const Plan& plan, const std::string& id) {
+  auto intent = draft_of(plan, journal::Phase::intent);
+  intent.details = plan.details;
+  intent.changes = plan.to_changes(id);
+  const std::size_t rows = intent.changes.size();
+  for (const auto& change : plan.begin) intent.changes.push_back(change);
+  intent.changes.push_back(open_intents({{id, rows}}));
+  return append(context, std::move(intent));
+}
+
+/// Throws where a failed act has gone so far that it is finished, not undone.
+void leave_what_landed(Context& context, const Plan& plan, const Error& error) {
+  if (!plan.destroys.empty() && !untouched(context, plan)) {
+    throw Error(error.exit(), error.code(), error.message(), "the next command or kmtool doctor --repair finishes it");
+  }
+  if (!plan.each_alone && files_landed(plan)) {  // whole and under its name: the next command records it as done, nothing is taken away again
+    throw Error(error.exit(), error.code(), error.message(), "the bundle was written; the next command or kmtool doctor --repair records it");
+  }
+}
+
 }  // namespace
 
 Outcome Context::run(const Plan& wanted, const std::function<Outcome()>& act) {
@@ -131,14 +152,8 @@ Outcome Context::run(const Plan& wanted, const std::function<Outcome()>& act) {
   if (!plan.files.empty()) require_document_signer(*this);
   if (!plan.keys.empty()) plan.nameless = nameless_objects(*this);
   const std::string id = hex(token().random(16));
-  auto intent = draft_of(plan, journal::Phase::intent);
-  intent.details = plan.details;
-  intent.changes = plan.to_changes(id);
-  const std::size_t rows = intent.changes.size();
-  for (const auto& change : plan.begin) intent.changes.push_back(change);
-  intent.changes.push_back(open_intents({{id, rows}}));
   const auto started = std::filesystem::file_time_type::clock::now() - std::chrono::seconds(2);
-  const auto number = append(*this, std::move(intent));
+  const auto number = begin(*this, plan, id);
   state_->unsettled = true;
 
   auto close = [&](const std::string& how, Json details, std::vector<journal::Change> changes) {
@@ -163,12 +178,7 @@ Outcome Context::run(const Plan& wanted, const std::function<Outcome()>& act) {
     close("done", outcome.details, outcome.changes);
     result = std::move(outcome);
   } catch (const Error& error) {
-    if (!plan.destroys.empty() && !untouched(*this, plan)) {
-      throw Error(error.exit(), error.code(), error.message(), "the next command or kmtool doctor --repair finishes it");
-    }
-    if (!plan.each_alone && files_landed(plan)) {  // whole and under its name: the next command records it as done, nothing is taken away again
-      throw Error(error.exit(), error.code(), error.message(), "the bundle was written; the next command or kmtool doctor --repair records it");
-    }
+    leave_what_landed(*this, plan, error);
     // A commit whose fsync failed may yet be found in the write-ahead log: what it records as done must not be undone. Opening the database
     // anew tells, which this process cannot.
     if (closing && error.exit() == ExitCode::io) {
