@@ -80,9 +80,15 @@ double measure(std::size_t samples, std::size_t keys, Decide&& decide_one) {
   return welch(known, unknown);
 }
 
+#ifdef KMTOOL_COUNTED  // the counters of a build for coverage are no part of what takes the same time
+constexpr bool counting = true;
+#else
+constexpr bool counting = false;
+#endif
+
 }  // namespace
 
-TEST_CASE("unknown id and wrong secret take the same time: |t| < 4.5") {
+TEST_CASE("unknown id and wrong secret take the same time: |t| < 4.5" * doctest::skip(counting)) {
   constexpr std::size_t samples = 100000;
   for (const std::size_t keys : {std::size_t{1}, std::size_t{1000}, std::size_t{100000}}) {
     std::vector<KeyEntry> entries;

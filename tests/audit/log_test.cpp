@@ -40,9 +40,9 @@ TEST_CASE("filters: by key, by command's first words, by user, result and time")
     const char* key;
     bool passes;
   };
-  for (const auto& [key, wanted] : {Row{"payments", true}, Row{"payments@1", true}, Row{"payments@10", false}, Row{"ledger", true}, Row{"ledger@2", true}, Row{"pay", false}, Row{"ments", false}}) {
-    CAPTURE(key);
-    CHECK(passes([key = key](LogFilter& filter) { filter.key = key; }, made) == wanted);
+  for (const auto& row : {Row{"payments", true}, Row{"payments@1", true}, Row{"payments@10", false}, Row{"ledger", true}, Row{"ledger@2", true}, Row{"pay", false}, Row{"ments", false}}) {
+    CAPTURE(row.key);
+    CHECK(passes([&](LogFilter& filter) { filter.key = row.key; }, made) == row.passes);
   }
   const auto suspended = entry(draft("state suspend", "payments@1", "done"));
   CHECK(passes([](LogFilter& filter) { filter.command = "state"; }, suspended));

@@ -164,7 +164,8 @@ TEST_CASE("checks hold or say what was found instead") {
                                      {"file missing.txt exists", "no such file"},
                                      {"file there.txt absent", "it exists"}}) {
     const auto got = verdict(check, &ran);
-    CHECK_MESSAGE(got.kind == Verdict::Kind::failed, check);
+    const std::string asked = check;
+    CHECK_MESSAGE(got.kind == Verdict::Kind::failed, asked);
     CHECK_MESSAGE(got.text.find(found) != std::string::npos, got.text);
   }
   const Ran plain{0, "no document", ""};

@@ -29,7 +29,7 @@ TEST_CASE("PIN sources are told apart") {
     Kind kind;
     const char* value;
   };
-  for (const auto& [text, kind, value] : std::initializer_list<Case>{
+  for (const auto& [given, kind, value] : std::initializer_list<Case>{
            {"file:/run/pin", Kind::file, "/run/pin"},
            {"file:pin", Kind::file, "pin"},
            {"file:/a%20b", Kind::file, "/a%20b"},
@@ -41,6 +41,7 @@ TEST_CASE("PIN sources are told apart") {
            {"exec:pass show 'my pin'", Kind::exec, "pass show 'my pin'"},
            {"prompt", Kind::prompt, ""},
        }) {
+    const std::string text = given;
     CAPTURE(text);
     const auto source = PinSource::parse(text);
     CHECK(source.kind == kind);

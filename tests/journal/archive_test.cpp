@@ -43,7 +43,7 @@ struct Folder {
 }  // namespace
 
 TEST_CASE_FIXTURE(Folder, "what is longer than a piece comes back whole") {
-  for (const std::size_t size : {0, 1, 9, 10, 11, 20, 21, 95}) {
+  for (const std::size_t size : std::initializer_list<std::size_t>{0, 1, 9, 10, 11, 20, 21, 95}) {
     CAPTURE(size);
     std::filesystem::remove(path / "archive");
     std::filesystem::remove(path / "a");

@@ -99,7 +99,8 @@ TEST_CASE("A3 to A5: what the token itself allows, over the keys that are open t
   auto readable = secret("readable", 2);
   readable.sensitive = false;
   const auto findings = audit_token(default_policy(), {.hardware = true}, traits, {secret("k"), readable});
-  for (const auto& [check, attack] : {std::pair{"sensitive-readable", "A3"}, {"unextractable-readable", "A4"}, {"copy-extractable", "A5"}}) {
+  for (const auto& [name, attack] : {std::pair{"sensitive-readable", "A3"}, {"unextractable-readable", "A4"}, {"copy-extractable", "A5"}}) {
+    const std::string check = name;
     const auto* found = find(findings, check);
     REQUIRE_MESSAGE(found != nullptr, check);
     CHECK(found->attack == attack);

@@ -1,14 +1,12 @@
 #!/usr/bin/env python3
 """What works on which token: does kmtool's jobs on SoftHSM, NSS softoken and openCryptoki's soft token, and restores from each to each.
 
-    matrix.py             prints the table; exit 1 where a cell is not what it must be
-    matrix.py --readme F  also puts it into F, between <!-- matrix --> and <!-- /matrix -->
+Prints the table; exit 1 where a cell is not what it must be. `tests/proof matrix --readme` puts it into the README.
 
 openCryptoki needs root: its daemon runs in namespaces of its own (mounts, processes, shared memory), so that a machine's own
 openCryptoki is neither seen nor touched. Where that cannot be had its column says so.
 """
 
-import datetime
 import os
 import pathlib
 import shutil
@@ -266,6 +264,12 @@ def table(tokens):
     return "\n".join(lines)
 
 
+def versions():
+    """What Debian's packages of these tokens are here."""
+    asked = ["dpkg-query", "-W", "-f", "${Package} ${Version}, ", "softhsm2", "libnss3", "opencryptoki"]
+    return subprocess.run(asked, capture_output=True, text=True, check=False).stdout.rstrip(", ")
+
+
 def main():
     isolated = os.environ.get("KM_MATRIX_ISOLATED") == "1"
     wanted = OPENCRYPTOKI and shutil.which("pkcsslotd") and os.geteuid() == 0 and os.environ.get("KM_MATRIX_ISOLATED") is None
@@ -282,14 +286,9 @@ def main():
         text = table(tokens)
     if not isolated:
         text += "\n\nopenCryptoki was not run: it needs root and the package opencryptoki."
-    print(text)
+    print(f"{versions()}\n\n{text}")
     for failure in FAILED:
         print(f"\nFAILED {failure}", file=sys.stderr)
-    if "--readme" in sys.argv and not FAILED:
-        readme = pathlib.Path(sys.argv[sys.argv.index("--readme") + 1])
-        before, rest = readme.read_text().split("<!-- matrix -->\n")
-        after = rest.split("<!-- /matrix -->")[1]
-        readme.write_text(f"{before}<!-- matrix -->\nOn {datetime.date.today()}, SoftHSM 2.6.1, NSS 3.87, openCryptoki 3.8.1:\n\n{text}\n<!-- /matrix -->{after}")
     return 1 if FAILED else 0
 
 

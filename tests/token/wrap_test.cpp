@@ -144,8 +144,10 @@ TEST_CASE("the algorithm is chosen by kind, or the reason told") {
 TEST_CASE("a public half is made from its SPKI and persists") {
   const SoftToken soft;
   auto token = soft.ready();
-  for (const auto& [role, type] : {std::pair{Role::sign, KeyType::ec_p256}, std::pair{Role::sign, KeyType::ed25519},
-                                   std::pair{Role::transport, KeyType::rsa3072}, std::pair{Role::sign, KeyType::ec_p521}}) {
+  for (const auto& kind : {std::pair{Role::sign, KeyType::ec_p256}, std::pair{Role::sign, KeyType::ed25519},
+                           std::pair{Role::transport, KeyType::rsa3072}, std::pair{Role::sign, KeyType::ec_p521}}) {
+    const Role role = kind.first;
+    const KeyType type = kind.second;
     INFO(to_text(type));
     const auto pair = token.generate(role, type, "p@1", new_id(token), false);
     const auto key = token.public_key(token.read(pair[1].handle));
