@@ -13,14 +13,6 @@ const char* __lsan_default_options() { return "print_suppressions=0"; }
 
 const char* __lsan_default_suppressions() {
   return "leak:pkcs11-spy.so\n"    // its list of functions
-         "leak:libsofthsm2.so\n"  // EC parameters of keys that it read are not freed
-         "leak:libsoftokn3.so\n"  // what C_Finalize leaves of NSS's database
-         "leak:libfreebl\n"       // NSS: the same
-         "leak:libnss\n";
-}
-
-const char* __tsan_default_suppressions() {
-  return "called_from_lib:libsofthsm2.so\n"  // not instrumented: its own locks are not seen
-         "called_from_lib:libsoftokn3.so\n";
+         "leak:libsofthsm2.so\n";  // EC parameters of keys that it read are not freed
 }
 }

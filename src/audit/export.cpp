@@ -124,8 +124,10 @@ ExportResult export_record(op::Context& reader, const std::filesystem::path& dir
   request.stop = reader.options.stop;
   const auto verified = journal::verify(reader.home.paths.journal(), request);
   if (!verified.findings.empty()) throw Error::tampered("the journal does not verify: " + verified.findings.front(), "kmtool audit verify says everything that is wrong");
-  if (!reader.options.dry_run) make_private_dir(dir);
-  if (std::filesystem::exists(dir)) require_ours(reader, dir, reader.journal());
+  std::error_code error;
+  if (reader.options.dry_run && !std::filesystem::exists(dir, error)) return {std::move(newest), 0, 0};
+  make_private_dir(dir);
+  require_ours(reader, dir, reader.journal());
   if (reader.options.dry_run) return {std::move(newest), 0, 0};
   Exporter exporter(reader, dir, newest.checkpoint.size);
   exporter.run();

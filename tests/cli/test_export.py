@@ -126,6 +126,11 @@ class Exported(harness.Case):
     def test_a_dry_run_makes_nothing(self):
         self.ok("audit", "export", self.dir / "dry", "--dry-run")
         self.assertFalse((self.dir / "dry").exists())
+        (self.dir / "file").write_text("x")
+        real, dry = (self.kmtool("audit", "export", self.dir / "file", *more) for more in ((), ("--dry-run",)))
+        self.assertEqual((dry.code, dry.err), (real.code, real.err))
+        self.assertEqual((dry.code, dry.err), (real.code, real.err))
+        self.assertEqual(real.code, 73, real)
 
     def test_a_journal_that_does_not_verify_is_not_exported(self):
         home, env = self.other_home("broken")
