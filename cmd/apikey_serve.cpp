@@ -46,6 +46,7 @@ int run(Globals& globals, ServeOptions o) {
   serve::Options& options = o.options;
   options.snapshot = o.snapshot;
   options.state = o.state;
+  if (!o.state.empty()) home::check_folder(o.state);
   options.signers.assign(o.signers.begin(), o.signers.end());
   options.socket_mode = mode_of(o.socket_mode);
   options.header_timeout = period(o.header_timeout, "--header-timeout", options.header_timeout);

@@ -100,13 +100,16 @@ int run(Globals& globals, const BundlesOptions& o) {
   const auto options = options_of(globals);
   if (!o.confirm.empty()) {
     return op::recorded(options, op::Need::mutation, "bundles --confirm-restored", o.confirm, [&](op::Context& context) {
-      const auto removed = transfer::confirm_restored(context, o.confirm);
+      const auto confirmed = transfer::confirm_restored(context, o.confirm);
       if (json_wanted(globals)) {
-        globals.out.json(Json{{"confirmed", o.confirm}, {"removed", removed}});
+        auto left = Json::array();
+        for (const auto& one : confirmed.left) left.push_back({{"file", one.path}, {"why", one.why}});
+        globals.out.json(Json{{"confirmed", o.confirm}, {"removed", confirmed.removed}, {"left", std::move(left)}});
       } else {
         globals.out.line("recorded: " + printable(o.confirm) + " was restored in a drill");
-        for (const auto& path : removed) globals.out.line("removed " + printable(path));
+        for (const auto& path : confirmed.removed) globals.out.line("removed " + printable(path));
       }
+      for (const auto& one : confirmed.left) warn(globals, "not removed: " + printable(one.path) + ": " + printable(one.why));
       say_dry_run(globals);
       return 0;
     });

@@ -70,7 +70,7 @@ int run(Globals& globals, const GenOptions& o) {
   ask_fingerprints(globals, request.to);
   const auto options = options_of(globals);
   return op::recorded(options, op::Need::mutation, "gen", request.name, [&](op::Context& context) {
-    const auto lay_there = request.backup ? op::catalogued_at(context, std::filesystem::absolute(*request.backup)) : "";
+    const auto lay_there = request.backup ? op::replaced_at(context, std::filesystem::absolute(*request.backup)) : "";
     std::optional<share::Maker> maker;
     if (const auto quorum = quorum_of(o.quorum)) {
       if (!request.backup || request.role != Role::kek) throw Error::usage("--quorum goes with the --backup of a kek", "keys are backed up under a kek, which has the quorum");

@@ -4,19 +4,27 @@
 #include "audit/log_keys.hpp"
 #include "kmtool/audit/record.hpp"
 #include "kmtool/core/file.hpp"
+#include "kmtool/home/home.hpp"
 #include "kmtool/tlog/tiles.hpp"
 
 namespace kmtool::audit {
 
 namespace {
 
-/// Everything in the folder is ours: an export of this journal, or the beginning of one. No links: what is written would lie elsewhere.
+/// Everything in the folder is ours: an export of this journal, or the beginning of one. No links, however deep: what is written would lie
+/// elsewhere.
 void require_ours(const op::Context& reader, const std::filesystem::path& dir, const journal::Journal& journal) {
   std::error_code error;
   bool other = false;
   for (const auto& entry : std::filesystem::directory_iterator(dir)) {
     const auto name = entry.path().filename().string();
-    other = other || entry.is_symlink() || (name != "tile" && name != "checkpoint" && name != "signer.pem" && name != "signer.vkey" && name != "handovers" && !name.ends_with(".kmtmp"));
+    const bool folder = name == "tile" || name == "handovers";
+    other = other || (!folder && name != "checkpoint" && name != "signer.pem" && name != "signer.vkey" && !name.ends_with(".kmtmp"));
+    other = other || (folder ? !std::filesystem::is_directory(entry.symlink_status()) : !std::filesystem::is_regular_file(entry.symlink_status()));
+  }
+  for (auto entry = std::filesystem::recursive_directory_iterator(dir); !other && entry != std::filesystem::recursive_directory_iterator(); ++entry) {
+    const auto status = entry->symlink_status();
+    other = !std::filesystem::is_directory(status) && !std::filesystem::is_regular_file(status);
   }
   if (other) throw Error::exists(dir.string() + " holds other files", "name a new folder, or one that holds an earlier export of this journal");
   const auto file = dir / "checkpoint";
@@ -27,6 +35,15 @@ void require_ours(const op::Context& reader, const std::filesystem::path& dir, c
     throw Error::tampered("the record exported to " + dir.string() + " is not the beginning of this journal",
                           "one of them was rewritten, or this home is an older copy; nothing was written");
   }
+}
+
+/// What making the folder would say, without making it.
+void require_makeable(const std::filesystem::path& dir) {
+  auto there = std::filesystem::absolute(dir).lexically_normal();
+  if (!there.has_filename()) there = there.parent_path();
+  std::error_code ignored;
+  while (there.has_relative_path() && !std::filesystem::exists(std::filesystem::symlink_status(there.parent_path(), ignored))) there = there.parent_path();
+  kmtool::check_output(there, false);
 }
 
 class Exporter {
@@ -115,6 +132,7 @@ void sync_all(const std::filesystem::path& dir) {
 }  // namespace
 
 ExportResult export_record(op::Context& reader, const std::filesystem::path& dir) {
+  home::check_folder(dir);
   auto newest = newest_checkpoint(reader);
   const auto keys = log_keys(reader);
   journal::VerifyRequest request;
@@ -125,7 +143,10 @@ ExportResult export_record(op::Context& reader, const std::filesystem::path& dir
   const auto verified = journal::verify(reader.home.paths.journal(), request);
   if (!verified.findings.empty()) throw Error::tampered("the journal does not verify: " + verified.findings.front(), "kmtool audit verify says everything that is wrong");
   std::error_code error;
-  if (reader.options.dry_run && !std::filesystem::exists(dir, error)) return {std::move(newest), 0, 0};
+  if (reader.options.dry_run && !std::filesystem::is_directory(dir, error)) {
+    require_makeable(dir);
+    return {std::move(newest), 0, 0};
+  }
   make_private_dir(dir);
   require_ours(reader, dir, reader.journal());
   if (reader.options.dry_run) return {std::move(newest), 0, 0};

@@ -75,6 +75,18 @@ void write_all(int fd, ByteView data, const fs::path& name_for_errors) {
   }
 }
 
+void copy_all(int from, int to, const fs::path& name_for_errors) {
+  Bytes chunk(std::size_t{64} << 10);
+  for (off_t at = 0;;) {
+    const auto got = pread(from, chunk.data(), chunk.size(), at);
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) throw Error::from_errno("read", name_for_errors.string(), errno);
+    if (got == 0) return;
+    write_all(to, ByteView(chunk.data(), static_cast<std::size_t>(got)), name_for_errors);
+    at += got;
+  }
+}
+
 void make_private_dir(const fs::path& path) {
   struct stat status {};
   if (stat(path.c_str(), &status) == 0) {
@@ -112,8 +124,9 @@ void require_writable_folder(const fs::path& folder, const fs::path& path) {
   if (!S_ISDIR(status.st_mode)) throw Error::exists(refusal + printable(folder.string()) + " is not a folder");
   // Root passes access() even on a file system mounted read-only.
   struct statvfs system {};
-  if (access(folder.c_str(), W_OK | X_OK) != 0 || (statvfs(folder.c_str(), &system) == 0 && (system.f_flag & ST_RDONLY) != 0)) {
-    throw Error::exists(refusal + "the folder " + printable(folder.string()) + " is not writable");
+  // Read too: what lands there is then told to the disk, which wants the folder open.
+  if (access(folder.c_str(), R_OK | W_OK | X_OK) != 0 || (statvfs(folder.c_str(), &system) == 0 && (system.f_flag & ST_RDONLY) != 0)) {
+    throw Error::exists(refusal + "the folder " + printable(folder.string()) + " may not be read and written");
   }
 }
 
@@ -136,6 +149,10 @@ fs::path check_output(const fs::path& path, bool overwrite) {
   // A symbolic link is replaced, not followed: the rename never writes through it.
   if (!S_ISREG(status.st_mode) && !S_ISLNK(status.st_mode)) {
     throw Error::exists(printable(target.string()) + " exists and is not a file", "choose another name");
+  }
+  if (S_ISLNK(status.st_mode) && stat(target.c_str(), &status) == 0 && !S_ISREG(status.st_mode)) {  // /dev/stdout would be the machine's no more
+    throw Error::exists(printable(target.string()) + " is a link to something that is not a file",
+                        "name a file; for standard output say - where the command takes it");
   }
   if (!overwrite)
     throw Error::exists(printable(target.string()) + " exists", "choose another name, or say --force to replace it");

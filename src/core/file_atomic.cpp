@@ -74,7 +74,7 @@ AtomicFile::AtomicFile(fs::path target, bool overwrite, fs::path temporary)
 
 AtomicFile::AtomicFile(fs::path target, bool overwrite, Nameless) : target_(std::move(target)), overwrite_(overwrite) {
   require_target();
-  fd_ = Fd(open(folder_of(target_).c_str(), O_WRONLY | O_TMPFILE | O_CLOEXEC, 0600));
+  fd_ = Fd(open(folder_of(target_).c_str(), O_RDWR | O_TMPFILE | O_CLOEXEC, 0600));
   nameless_ = fd_ && access(path_of(fd_).c_str(), F_OK) == 0;  // without /proc it would never get a name
   if (!nameless_) open_named();
 }
@@ -154,8 +154,15 @@ void AtomicFile::give_name() {
     if (result == 0 || errno != EEXIST) break;
     if (!overwrite_) throw already_there(target_);
   }
-  if (result != 0) throw cannot_create(target_, errno);
+  if (result != 0 && errno != EPERM && errno != EOPNOTSUPP && errno != ENOSYS && errno != EMLINK) throw cannot_create(target_, errno);
   nameless_ = false;
+  if (result == 0) return;
+  // A file system without hard links: only copying gives it a name.
+  const Fd whole = std::move(fd_);
+  temporary_.clear();
+  open_named();
+  copy_all(whole.get(), fd_.get(), target_);
+  sync();
 }
 
 void AtomicFile::commit() {

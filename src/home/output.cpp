@@ -26,8 +26,8 @@ std::set<std::string, std::less<>> own_names() {
 bool belongs_to_home(const std::filesystem::path& target) {
   static const auto own = own_names();
   std::error_code ignored;
-  auto folder = std::filesystem::canonical(target.parent_path(), ignored);
-  if (ignored) return false;  // check_output() has looked at it
+  auto folder = std::filesystem::weakly_canonical(target.parent_path(), ignored);
+  if (ignored) return false;  // whoever writes there will find out
   for (std::string name = target.filename().string(); folder.has_relative_path(); name = folder.filename().string(), folder = folder.parent_path()) {
     const Paths paths{folder};
     if (own.contains(name) && std::filesystem::exists(paths.config(), ignored) && std::filesystem::exists(paths.journal(), ignored)) return true;
@@ -37,12 +37,25 @@ bool belongs_to_home(const std::filesystem::path& target) {
 
 }  // namespace
 
-std::filesystem::path check_output(const std::filesystem::path& path, bool overwrite) {
-  auto target = kmtool::check_output(path, overwrite);
-  if (belongs_to_home(target)) {
-    throw Error::exists(printable(target.string()) + " belongs to a kmtool home: no output takes its place, with --force neither", "name a file outside the home");
+void check_folder(const std::filesystem::path& folder) {
+  std::error_code failed;
+  const auto place = std::filesystem::absolute(folder, failed).lexically_normal();
+  if (failed) throw Error::from_errno("find", folder.string(), failed.value());
+  const Paths as_home{place};
+  const bool is_home = std::filesystem::exists(as_home.config(), failed) && std::filesystem::exists(as_home.journal(), failed);
+  if (is_home || belongs_to_home(place / "file")) {
+    throw Error::exists(printable(place.string()) + (is_home ? " is a kmtool home" : " belongs to a kmtool home") + ": nothing else is put there",
+                        "name a folder outside the home");
   }
-  return target;
+}
+
+std::filesystem::path check_output(const std::filesystem::path& path, bool overwrite) {
+  std::error_code failed;
+  const auto place = std::filesystem::absolute(path, failed);
+  if (!failed && belongs_to_home(place)) {  // before anything that advises --force
+    throw Error::exists(printable(place.string()) + " belongs to a kmtool home: no output takes its place, with --force neither", "name a file outside the home");
+  }
+  return kmtool::check_output(path, overwrite);
 }
 
 }  // namespace kmtool::home

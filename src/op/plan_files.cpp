@@ -24,6 +24,15 @@ std::string bundle_at(const std::string& path) {
   }
 }
 
+/// The row of the bundle that an output under this path takes the place of, be it current or kept beside its successor.
+std::optional<BundleRecord> recorded_at(const Context& context, const std::string& path) {
+  std::optional<BundleRecord> found;
+  for (auto& bundle : context.bundles()) {
+    if (bundle.path == path && (!found || lies_at(path, bundle.id))) found = std::move(bundle);
+  }
+  return found;
+}
+
 void remove_file(const std::string& path, std::vector<std::string>& done) {
   struct stat info {};
   if (lstat(path.c_str(), &info) != 0 || !S_ISREG(info.st_mode)) return;
@@ -54,6 +63,13 @@ bool irreplaceable(const Context& context, const std::string& bundle, const std:
 bool landed(const PlannedFile& file) { return bundle_at(file.final_path) == file.bundle; }
 
 }  // namespace
+
+bool lies_at(const std::string& path, const std::string& id) { return !id.empty() && bundle_at(path) == id; }
+
+std::string replaced_at(const Context& context, const std::filesystem::path& path) {
+  const auto found = recorded_at(context, path.string());
+  return found ? found->id : "";
+}
 
 bool files_landed(const Plan& plan) { return !plan.files.empty() && std::all_of(plan.files.begin(), plan.files.end(), landed); }
 
@@ -108,9 +124,10 @@ std::string kept_name(const std::string& path) {
 }
 
 std::string kept_where(const Context& context, const std::filesystem::path& target, const std::vector<std::string>& keys) {
-  const auto old = catalogued_at(context, target);
-  if (old.empty() || bundle_at(target.string()) != old || !irreplaceable(context, old, keys)) return {};
-  return kept_name(target.string());
+  const auto old = recorded_at(context, target.string());
+  if (!old || !lies_at(target.string(), old->id)) return {};
+  // One that waits for the drill with its successor goes on waiting.
+  return !old->kept_for.empty() || irreplaceable(context, old->id, keys) ? kept_name(target.string()) : "";
 }
 
 PlannedFile planned_file(Context& context, const std::filesystem::path& target, const std::string& bundle, const std::vector<std::string>& keys) {
@@ -118,7 +135,7 @@ PlannedFile planned_file(Context& context, const std::filesystem::path& target, 
   file.final_path = target.string();
   file.temporary_path = temporary_for(context, target).string();
   file.bundle = bundle;
-  file.replaces = catalogued_at(context, target);
+  file.replaces = replaced_at(context, target);
   file.kept_path = kept_where(context, target, keys);
   return file;
 }

@@ -12,6 +12,7 @@
 #include "kmtool/crypto/cms.hpp"
 #include "kmtool/crypto/gate.hpp"
 #include "kmtool/domain/name.hpp"
+#include "kmtool/home/home.hpp"
 #include "kmtool/share/qr.hpp"
 
 namespace kmtool::share {
@@ -112,6 +113,7 @@ struct Maker::Impl {
       }
       share.file = fs::absolute(request.folder) / custodian.name /
                    fmt::format("{}-{}.share{}", bundle.stem().string(), i + 1, custodian.certificate ? ".cms" : "");
+      home::check_folder(share.file.parent_path());
       require_free(share.file);
       planned.push_back(std::move(share));
     }

@@ -1,5 +1,6 @@
 #include "kmtool/transfer/inventory.hpp"
 
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -8,6 +9,7 @@
 #include "kmtool/core/count.hpp"
 #include "kmtool/core/file.hpp"
 #include "kmtool/core/text.hpp"
+#include "kmtool/op/bundle_out.hpp"
 #include "kmtool/transfer/transfer.hpp"
 
 namespace kmtool::transfer {
@@ -67,6 +69,14 @@ void require_whole(op::Context& context, const op::BundleRecord& bundle) {
   throw Error::missing(what, "put it back there, and confirm then");
 }
 
+/// Why the file under a kept bundle's path is not removed; empty: it is that bundle.
+std::string not_there(const op::BundleRecord& bundle) {
+  struct stat info {};
+  if (lstat(bundle.path.c_str(), &info) != 0) return bundle.host == this_host() ? "it is not there: moved, or removed already" : "written on " + bundle.host;
+  if (S_ISREG(info.st_mode) && op::lies_at(bundle.path, bundle.id)) return {};
+  return "it is not the bundle that was kept under this name";
+}
+
 }  // namespace
 
 std::vector<BundleCheck> verify_bundles(op::Context& context, const std::vector<op::BundleRecord>& bundles) {
@@ -99,12 +109,13 @@ std::vector<BundleCheck> verify_bundles(op::Context& context, const std::vector<
   return checks;
 }
 
-std::vector<std::string> confirm_restored(op::Context& context, const std::filesystem::path& file) {
+Confirmed confirm_restored(op::Context& context, const std::filesystem::path& file) {
   const auto path = std::filesystem::absolute(file).lexically_normal();
   const auto id = op::catalogued_at(context, path);
   if (id.empty()) throw Error::missing("the catalog knows no bundle " + path.string(), "kmtool bundles lists them");
   std::vector<journal::Change> changes;
-  std::vector<std::string> removed;
+  std::vector<std::pair<std::string, std::string>> files;  // path, bundle
+  Confirmed result;
   const auto superseded = kept_before(context.bundles(), id);
   for (auto& bundle : context.bundles()) {
     if (bundle.id == id) {
@@ -112,19 +123,25 @@ std::vector<std::string> confirm_restored(op::Context& context, const std::files
       bundle.restored = context.now();
       for (auto& change : bundle.changes()) changes.push_back(std::move(change));
     } else if (superseded.contains(bundle.id)) {
-      removed.push_back(bundle.path);
+      const auto why = not_there(bundle);
+      if (why.empty()) {
+        result.removed.push_back(bundle.path);
+        files.push_back({bundle.path, bundle.id});
+      } else {
+        result.left.push_back({bundle.path, why});
+      }
       for (auto& change : bundle.removal()) changes.push_back(std::move(change));
     }
   }
-  if (context.options.dry_run) return removed;
+  if (context.options.dry_run) return result;
   // On record first: a file that is left over then is only that.
-  context.note("bundles --confirm-restored", path.string(), {{"bundle", id}, {"removed", removed}}, std::move(changes));
-  for (const auto& old : removed) {
-    std::error_code error;
-    std::filesystem::remove(old, error);
-    if (error) throw Error::from_errno("remove", old, error.value());
+  context.note("bundles --confirm-restored", path.string(), {{"bundle", id}, {"removed", result.removed}}, std::move(changes));
+  for (const auto& [old, bundle] : files) {
+    if (!op::lies_at(old, bundle)) continue;  // by now another took its place
+    if (::unlink(old.c_str()) != 0 && errno != ENOENT) throw Error::from_errno("remove", old, errno);
+    fsync_path(std::filesystem::path(old).parent_path());
   }
-  return removed;
+  return result;
 }
 
 }  // namespace kmtool::transfer

@@ -123,14 +123,29 @@ class Exported(harness.Case):
         self.refused(73, "audit", "export", folder, says="other files")
         self.assertEqual(list((self.dir / "elsewhere").iterdir()), [])
 
+    def test_links_and_pipes_inside_are_not_followed(self):
+        (self.dir / "outside").mkdir(mode=0o700)
+        for number, (name, put) in enumerate((("tile/entries/000.p", lambda path: path.symlink_to(self.dir / "outside")),
+                                              ("tile/0", lambda path: path.symlink_to(self.dir / "outside")), ("checkpoint", os.mkfifo),
+                                              ("tile", lambda path: path.write_text("x")), ("checkpoint", os.mkdir), ("handovers/2", os.mkfifo))):
+            folder = self.dir / f"inside-{number}"
+            (folder / name).parent.mkdir(parents=True)
+            put(folder / name)
+            for more in ([], ["--dry-run"]):
+                self.refused(73, "audit", "export", folder, *more, says="other files")
+        self.assertEqual(list((self.dir / "outside").iterdir()), [])
+
     def test_a_dry_run_makes_nothing(self):
         self.ok("audit", "export", self.dir / "dry", "--dry-run")
         self.assertFalse((self.dir / "dry").exists())
         (self.dir / "file").write_text("x")
-        real, dry = (self.kmtool("audit", "export", self.dir / "file", *more) for more in ((), ("--dry-run",)))
-        self.assertEqual((dry.code, dry.err), (real.code, real.err))
-        self.assertEqual((dry.code, dry.err), (real.code, real.err))
-        self.assertEqual(real.code, 73, real)
+        (self.dir / "nowhere").symlink_to(self.dir / "no")
+        for place in (self.dir / "file", self.dir / "file/below", self.dir / "nowhere"):
+            with self.subTest(place):
+                real, dry = (self.kmtool("audit", "export", place, *more) for more in ((), ("--dry-run",)))
+                self.assertEqual((real.code, dry.code), (73, 73), (real, dry))
+        self.ok("audit", "export", self.dir / "dry/and/deep", "--dry-run")
+        self.assertFalse((self.dir / "dry").exists())
 
     def test_a_journal_that_does_not_verify_is_not_exported(self):
         home, env = self.other_home("broken")

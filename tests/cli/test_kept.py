@@ -108,6 +108,38 @@ class Kept(harness.Case):
         self.assertEqual([p for p in self.dir.iterdir() if "twice.kmb.@" in p.name], [])
         self.assertEqual(self.paths("--depends-on", "twice@1") | self.paths("--depends-on", "twice@2"), set())
 
+    def kept_bundle(self, name):
+        """A bundle, and the one that it took the place of, which waits for a drill."""
+        under, kept = self.dir / f"{name}.kmb", self.dir / f"{name}.kmb.@1"
+        self.ok("gen", name, "--role", "kek", "--exportable")
+        self.ok("export-kek", name, "--to-kek", "root", "--out", self.dir / f"{name}-1.kmb")
+        self.ok("wrap", "cargo", "--kek", name, "--out", under)
+        self.ok("rotate", name, "--backup", self.dir / f"{name}-2.kmb", "--rewrap", under)
+        self.assertTrue(kept.exists())
+        return under, kept
+
+    def test_what_lies_in_the_place_of_a_kept_bundle_is_not_removed(self):
+        under, kept = self.kept_bundle("swapped")
+        # Another bundle put there: the kept one goes on waiting beside it, and the drill removes that one.
+        made = self.ok_json("gen", "only", "--role", "mac", "--backup", kept, "--kek", "root", "--force")
+        self.assertEqual(made["backup"]["kept"], str(kept) + ".@1")
+        self.assertEqual(self.ok_json("bundles", "--confirm-restored", under), {"confirmed": str(under), "left": [], "removed": [str(kept) + ".@1"]})
+        self.assertEqual(self.compared(kept), ["only@1"])
+        self.assertEqual(sum(bundle["path"] == str(kept) for bundle in self.ok_json("bundles")["bundles"]), 1)
+        # Anything else, put there behind kmtool's back.
+        for name, put in (("was-noted", lambda path: path.write_text("notes")), ("was-linked", lambda path: path.symlink_to(under)), ("was-folder", lambda path: path.mkdir()),
+                          ("was-other", lambda path: path.write_bytes(under.read_bytes())), ("was-gone", lambda path: None)):
+            with self.subTest(name):
+                under, kept = self.kept_bundle(name)
+                kept.unlink()
+                put(kept)
+                dry = self.ok_json("bundles", "--confirm-restored", under, "--dry-run")
+                self.assertEqual(dry["removed"], [])
+                self.assertEqual([left["file"] for left in dry["left"]], [str(kept)])
+                self.assertEqual(self.ok_json("bundles", "--confirm-restored", under), dry)
+                self.assertEqual(os.path.lexists(kept), name != "was-gone")
+                self.assertNotIn(str(kept), self.paths())
+
     def test_a_backup_that_does_not_open(self):
         """No key, and no bundle, where the value cannot be taken out of the file again."""
         out = self.dir / "unproven.kmb"

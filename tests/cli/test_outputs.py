@@ -36,6 +36,46 @@ class Outputs(harness.EmbeddedCase):
         self.ok("wrap", "payments", "--kek", "root", "--out", self.home / "kept-here.kmb")  # a file of one's own there is none of the home's
         self.ok("wrap", "payments", "--kek", "root", "--out", other / "token.pin")
 
+    def test_no_folder_of_a_home_is_filled(self):
+        """A home reads, takes and removes what lies in its own folders."""
+        before = self.snapshot(self.home)
+        quorum = ("--role", "kek", "--backup", self.dir / "site.kmb", "--kek", "root", "--quorum", "2/3", "--shares")
+        for name in ("restore.new", "restore.ready", "token", "token/x", "signers"):
+            for more in ([], ["--dry-run"]):
+                self.refused(73, "gen", "site", *quorum, self.home / name, *more, says="belongs to a kmtool home")
+                self.refused(73, "audit", "export", self.home / name, *more, says="belongs to a kmtool home")
+        self.refused(73, "audit", "export", self.home, says="is a kmtool home")
+        (self.dir / "way").symlink_to(self.home / "token")
+        self.refused(73, "audit", "export", self.dir / "way", says="belongs to a kmtool home")
+        for name in (".", "restore.ready"):
+            self.refused(73, "apikey", "serve", "--snapshot", self.dir / "none", "--signer", self.home / "signers/document.pem", "--listen", "unix:" + str(self.dir / "s"),
+                         "--state", self.home / name, says="a kmtool home")
+        self.assertEqual(self.snapshot(self.home), before)
+        self.refused(73, "encrypt", "payments", "--out", self.home / "token.pin", stdin=b"x", says="belongs to a kmtool home")  # not: say --force
+        self.ok("audit", "export", self.home / "record", "--dry-run")  # a folder of one's own there is none of the home's
+
+    def test_links_to_devices(self):
+        """As root it would be the machine's /dev/stdout that is replaced."""
+        (self.dir / "out").symlink_to("/proc/self/fd/1")
+        self.ok("encrypt", "payments", "--out", self.dir / "plain", stdin=b"x")
+        for more in ([], ["--force"]):
+            self.refused(73, "encrypt", "payments", "--out", self.dir / "out", *more, stdin=b"x", says="is a link to something that is not a file")
+            self.refused(73, "wrap", "payments", "--kek", "root", "--out", self.dir / "out", *more, says="is a link to something that is not a file")
+        self.assertTrue((self.dir / "out").is_symlink())
+
+    def test_a_file_system_without_hard_links(self):
+        """An output that has no name until it is whole then gets one by being copied."""
+        plain = os.urandom(300_000)
+        for number in (1, 95):  # EPERM, EOPNOTSUPP
+            env = {"LD_PRELOAD": harness.KILLFS, "KILLFS_NAMES": "linkat", "KILLFS_FAIL_FROM": "1", "KILLFS_ERRNO": str(number)}
+            sealed, opened = self.dir / f"sealed{number}", self.dir / f"opened{number}"
+            self.ok("encrypt", "payments", "--out", sealed, stdin=plain, env=env)
+            for more in ([], ["--force"]):
+                self.ok("decrypt", "--in", sealed, "--out", opened, *more, env=env)
+                self.assertEqual(opened.read_bytes(), plain)
+                self.assertEqual(opened.stat().st_mode & 0o777, 0o600)
+        self.assertEqual([path.name for path in self.dir.iterdir() if "kmtmp" in path.name], [])
+
     def test_input_without_an_end(self):
         result = self.refused(65, "verify", "/dev/zero")
         self.assertIn("line 1: longer than", result.err)

@@ -26,4 +26,14 @@ TEST_CASE("no output takes the place of a home's own file") {
   for (const char* name : {"config.json", "journal.db", "journal.db-wal", "usage.db", "token.pin", "signers", "token/object", "mutate.lock"}) CHECK(refused(name));
   CHECK_FALSE(refused("payments.kmb"));
   CHECK(home::check_output(dir / "payments.kmb", false) == dir / "payments.kmb");
+  const auto folder_refused = [](const std::filesystem::path& folder) {
+    try {
+      home::check_folder(folder);
+    } catch (const Error& error) {
+      return error.exit() == ExitCode::exists;
+    }
+    return false;
+  };
+  for (const auto& folder : {dir.path(), dir / "restore.new", dir / "restore.ready/deeper", dir / "none/../token/x/y", paths.signers()}) CHECK(folder_refused(folder));
+  for (const auto& folder : {dir / "record", dir / "record/signers", dir / "none/../record", dir.path().parent_path() / "beside"}) CHECK_FALSE(folder_refused(folder));
 }

@@ -36,6 +36,8 @@ std::string read_file(const fs::path& path, std::size_t limit = std::size_t{64} 
 
 /// Writes everything or throws io (74).
 void write_all(int fd, ByteView data, const fs::path& name_for_errors);
+/// All of one file, from its beginning, to where the other stands; or throws io (74).
+void copy_all(int from, int to, const fs::path& name_for_errors);
 
 /// What is asked of a file or folder that kmtool trusts.
 struct Trust {
@@ -60,7 +62,8 @@ class AtomicFile {
   /// `temporary` fixes the temporary's name (so that an intent can record it); empty: `.NAME.XXXXXX.kmtmp` is made up.
   /// Throws exists (73) when the target exists and not `overwrite`, or when the folder cannot be written.
   AtomicFile(fs::path target, bool overwrite, fs::path temporary = {});
-  /// Without a name until commit(), where the file system can (O_TMPFILE): a kill leaves nothing of it, such as half a decrypted file.
+  /// Without a name until commit(), where the file system can (O_TMPFILE): a kill leaves nothing of it, such as half a decrypted file. (One
+  /// that replaces another has a moment before its renaming when a kill leaves it, whole, under its temporary name.)
   struct Nameless {};
   AtomicFile(fs::path target, bool overwrite, Nameless);
   AtomicFile(AtomicFile&&) noexcept;
@@ -90,7 +93,7 @@ class AtomicFile {
 };
 
 /// Where an output will go, checked before anything is done: absolute path, folder exists and is writable, target does not
-/// exist (73) unless `overwrite`; a folder or device under that name is refused. `-` is no file (64).
+/// exist (73) unless `overwrite`; a folder or device under that name, or a link to one, is refused. `-` is no file (64).
 fs::path check_output(const fs::path& path, bool overwrite);
 
 /// Writes a small private file atomically in one go.

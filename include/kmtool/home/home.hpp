@@ -36,6 +36,9 @@ struct Paths {
 /// check_output() of core/file.hpp for what a command writes where its user says; and no file of a home, this one or another, is the place,
 /// with --force neither (73): PIN, keys and record would be lost.
 std::filesystem::path check_output(const std::filesystem::path& path, bool overwrite);
+/// For a folder that a command fills, whether it is there already or not: it is no home, and no folder that kmtool keeps in one (73): what
+/// lies there is the home's to read, to take for its own, and to remove.
+void check_folder(const std::filesystem::path& folder);
 
 /// `--home`, KMTOOL_HOME, $XDG_DATA_HOME/kmtool, ~/.local/share/kmtool; absolute.
 Paths default_paths(const std::string& option);

@@ -58,8 +58,12 @@ std::filesystem::path temporary_for(Context& context, const std::filesystem::pat
 std::string new_bundle_id(Context& context);
 /// A bundle that will be written at `target` (--force was given where something lies there), with these keys in it (labels). Where a
 /// catalogued bundle lies there that is the only one to hold a key which cannot leave the token again, or a KEK which the new one does not
-/// hold, that one is not lost: it is moved beside, to FILE.@1.
+/// hold, or that is kept until a drill with its successor is confirmed, that one is not lost: it is moved beside, to FILE.@1.
 PlannedFile planned_file(Context& context, const std::filesystem::path& target, const std::string& bundle, const std::vector<std::string>& keys);
+/// The id of the catalogued bundle that an output under this path takes the place of, current or kept; empty: the catalog has none there.
+std::string replaced_at(const Context& context, const std::filesystem::path& path);
+/// True when a file under this name says in its header that it is this bundle.
+bool lies_at(const std::string& path, const std::string& id);
 /// Where that one will be kept; empty: none lies there, or it may go.
 std::string kept_where(const Context& context, const std::filesystem::path& target, const std::vector<std::string>& keys);
 /// What becomes of the row of the bundle that a planned file replaces: gone, or kept under its new path, until the drill where the new

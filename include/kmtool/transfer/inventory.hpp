@@ -17,8 +17,16 @@ struct BundleCheck {
 /// verified, and what was not, is journalled in one entry.
 std::vector<BundleCheck> verify_bundles(op::Context& context, const std::vector<op::BundleRecord>& bundles);
 
+struct Confirmed {
+  struct Left {
+    std::string path, why;
+  };
+  std::vector<std::string> removed;
+  std::vector<Left> left;  ///< not removed, since the bundle that was kept does not lie there
+};
+
 /// Records that this bundle was restored at the other site in a drill. Bundles that were kept because of it (FILE.@1) are no longer needed:
-/// they are removed, file and row. Returns the paths removed.
-std::vector<std::string> confirm_restored(op::Context& context, const std::filesystem::path& file);
+/// they are removed, file and row. A file that is not that bundle any more is nobody's to remove: its row goes, it stays.
+Confirmed confirm_restored(op::Context& context, const std::filesystem::path& file);
 
 }  // namespace kmtool::transfer
