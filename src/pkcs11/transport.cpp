@@ -131,9 +131,9 @@ void hold_to_curve(ByteView point, KeyType curve, const ObjectSpec& spec) {
 
 /// RFC 8017, 7.1.2: what is not below the modulus is no ciphertext. NSS finds fault with its arguments then, not with the value.
 void hold_below_modulus(ByteView sealed, const Bytes& modulus, const ObjectSpec& spec) {
-  const auto leading = std::ranges::find_if(modulus, [](std::uint8_t octet) { return octet != 0; });
+  const auto leading = std::find_if(modulus.begin(), modulus.end(), [](std::uint8_t octet) { return octet != 0; });
   const auto length = static_cast<std::size_t>(modulus.end() - leading);
-  if (length != sealed.size() || std::ranges::lexicographical_compare(sealed, std::ranges::subrange(leading, modulus.end()))) return;
+  if (length != sealed.size() || std::lexicographical_compare(sealed.begin(), sealed.end(), leading, modulus.end())) return;
   throw Error::tampered(fmt::format("the wrapped value of {} does not open under this transport key: it is larger than its modulus", printable(spec.label)),
                         "it is damaged, or was wrapped under another transport key");
 }
