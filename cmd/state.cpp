@@ -12,7 +12,7 @@ struct StateOptions {
 };
 
 /// Destroying is asked about, with everything that would be lost in sight.
-void confirm_destruction(Globals& globals, const op::Context& context, const std::string& reference) {
+void confirm_destruction(Globals& globals, op::Context& context, const std::string& reference) {
   const auto version = context.resolve(reference);
   if (version.state == State::destroyed) return;
   for (const auto& loss : keys::losses(context, version)) warn(globals, loss);
@@ -25,6 +25,9 @@ void print(Globals& globals, const op::Context& context, const keys::StateResult
   if (json_wanted(globals)) {
     Json json{{"keys", keys_json(context, {result.version})}, {"affected", Json::array()}};
     if (result.replaced) json["keys"].push_back(keys::to_json(context, *result.replaced));
+    for (const auto& copy : result.also) json["keys"].push_back(keys::to_json(context, copy));
+    json["same_key"] = Json::array();
+    for (const auto& copy : result.others) json["same_key"].push_back(copy.label());
     for (const auto& bundle : result.affected)
       json["affected"].push_back({{"id", bundle.id}, {"path", bundle.path}, {"records", bundle.records}});
     globals.out.json(json);
@@ -32,6 +35,7 @@ void print(Globals& globals, const op::Context& context, const keys::StateResult
   }
   globals.out.line(result.version.label() + " is " + std::string(to_text(result.version.state)));
   if (result.replaced) globals.out.line(result.replaced->label() + " is " + std::string(to_text(result.replaced->state)));
+  for (const auto& copy : result.also) globals.out.line(copy.label() + " is " + std::string(to_text(copy.state)) + ": it is the same key");
   for (const auto& bundle : result.affected)
     globals.out.line("affected: " + bundle.path + " (" + counted(bundle.records, "record") + ")");
 }
@@ -41,11 +45,16 @@ int run(Globals& globals, const StateOptions& o) {
   if (!transition)
     throw Error::usage("unknown change of state " + o.verb, "activate, suspend, resume, deactivate, compromise or destroy");
   if (*transition == keys::Transition::destroy) {
-    const auto reader = op::Context::open(options_of(globals), op::Need::reader);
+    auto reader = op::Context::open(options_of(globals), op::Need::reader);
     confirm_destruction(globals, reader, o.key);  // before the lock is taken: a person may think about it
   }
   return op::recorded(options_of(globals), op::Need::mutation, "state " + o.verb, o.key, [&](op::Context& context) {
-    print(globals, context, keys::change_state(context, {o.key, *transition, o.reason}));
+    const auto result = keys::change_state(context, {o.key, *transition, o.reason});
+    print(globals, context, result);
+    for (const auto& copy : result.others) {
+      const bool can = transition_allowed(copy.state, result.version.state);
+      warn(globals, copy.label() + " is the same key, and stays " + std::string(to_text(copy.state)) + (can ? ": kmtool state " + copy.label() + " " + o.verb : ""));
+    }
     say_dry_run(globals);
     return 0;
   });

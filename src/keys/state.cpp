@@ -1,10 +1,16 @@
 #include "kmtool/keys/state.hpp"
 
+#include <unistd.h>
+
 #include <algorithm>
+#include <map>
+#include <set>
 
 #include "kmtool/core/text.hpp"
 #include "kmtool/domain/name.hpp"
 #include "kmtool/domain/reason.hpp"
+#include "kmtool/op/bundle_out.hpp"
+#include "kmtool/op/copies.hpp"
 
 namespace kmtool::keys {
 
@@ -73,11 +79,12 @@ StateResult destroy(op::Context& context, op::VersionRecord version, const std::
   plan.details = {{"reason", reason}};
   plan.begin = transition_changes(key, version, State::destroyed, context.now(), reason);
   std::size_t objects = 0;
+  auto others = op::same_key(context, version);
   context.run(plan, [&] {
     objects = op::destroy_objects(context, version);
     return op::Outcome{{}, {{"objects", objects}}};
   });
-  return {std::move(version), std::nullopt, {}};
+  return {std::move(version), std::nullopt, {}, {}, std::move(others)};
 }
 
 /// Another way into a bundle than this KEK: a recipient whose version is neither destroyed nor unknown here.
@@ -91,14 +98,63 @@ bool opens_otherwise(const op::Context& context, const op::BundleRecord& bundle,
   });
 }
 
-/// Some bundle holds this KEK, and somebody can open that.
-bool exported(const op::Context& context, const op::VersionRecord& kek) {
-  for (const auto& bundle : context.bundles()) {
-    if (bundle.kind != "kek") continue;
+/// Bundles with this KEK in them, which bring it back.
+std::vector<op::BundleRecord> holding(const op::Context& context, const op::VersionRecord& kek) {
+  auto bundles = context.bundles();
+  std::erase_if(bundles, [&](const op::BundleRecord& bundle) {
+    if (bundle.kind != "kek") return true;
     const auto held = context.bundle_keys(bundle.id);
-    if (std::find(held.begin(), held.end(), kek.label()) != held.end() && opens_otherwise(context, bundle, kek.label())) return true;
+    return std::find(held.begin(), held.end(), kek.label()) == held.end();
+  });
+  return bundles;
+}
+
+/// Why this bundle gives nothing back, as far as this host can tell; empty: it does.
+std::string gone(const op::BundleRecord& bundle) {
+  if (!bundle.bad.empty()) return "the last verification found: " + bundle.bad;
+  char host[256] = {};
+  if (gethostname(host, sizeof host - 1) != 0 || bundle.host != printable(host)) return {};
+  std::error_code error;
+  if (!std::filesystem::exists(bundle.path, error)) return "it is not there: moved, or lost";
+  return op::lies_at(bundle.path, bundle.id) ? "" : "what lies there is not that bundle";
+}
+
+/// Is one of them there, and somebody can open it? Why those are not there, in `why`.
+bool gives_back(const op::Context& context, const std::vector<op::BundleRecord>& bundles, const std::string& without, std::vector<std::string>& why) {
+  bool given = false;
+  for (const auto& bundle : bundles) {
+    const auto reason = gone(bundle);
+    if (!reason.empty()) why.push_back(bundle.path + ": " + reason);
+    given = given || (reason.empty() && opens_otherwise(context, bundle, without));
   }
-  return false;
+  return given;
+}
+
+/// The same key under other names is compromised with this one: it is one value.
+void compromise_copies(op::Context& context, StateResult& result, UnixTime now, const std::string& reason, std::vector<journal::Change>& changes) {
+  std::map<std::string, op::KeyRecord> keys;
+  for (auto& copy : op::same_key(context, result.version)) {
+    if (!transition_allowed(copy.state, State::compromised)) continue;
+    auto& key = keys.try_emplace(copy.name, key_of(context, copy)).first->second;
+    for (auto& change : transition_changes(key, copy, State::compromised, now, reason)) changes.push_back(std::move(change));
+    result.also.push_back(std::move(copy));
+  }
+}
+
+/// Every bundle that holds the key or, when it is a KEK, depends on it; under whichever of its names.
+void find_affected(const op::Context& context, StateResult& result) {
+  std::set<std::string> seen;
+  const auto add = [&](std::vector<op::BundleRecord> bundles) {
+    for (auto& bundle : bundles) {
+      if (seen.insert(bundle.id).second) result.affected.push_back(std::move(bundle));
+    }
+  };
+  const auto of = [&](const op::VersionRecord& version) {
+    add(context.bundles_of(version));
+    if (version.role == Role::kek) add(holding(context, version));
+  };
+  of(result.version);
+  for (const auto& copy : result.also) of(copy);
 }
 
 }  // namespace
@@ -130,23 +186,30 @@ std::vector<journal::Change> transition_changes(op::KeyRecord& key, op::VersionR
   return {key.change(), version.change()};
 }
 
-std::vector<std::string> losses(const op::Context& context, const op::VersionRecord& version) {
-  std::vector<std::string> found;
+std::vector<std::string> losses(op::Context& context, const op::VersionRecord& version) {
+  std::vector<std::string> found, why;
   const auto bundles = context.bundles_of(version);
   if (version.role == Role::kek) {
-    if (exported(context, version)) return found;  // it comes back with import-kek, and opens them again
+    if (gives_back(context, holding(context, version), version.label(), why)) return found;  // it comes back with import-kek, and opens them again
     for (const auto& bundle : bundles) {
       if (!opens_otherwise(context, bundle, version.label())) {
         found.push_back(bundle.path + " (" + std::to_string(bundle.records) + (bundle.records == 1 ? " key" : " keys") +
                         ") opens under no other kek");
       }
     }
+    if (!found.empty()) found.insert(found.end(), why.begin(), why.end());
     return found;
   }
-  const bool kept =
-      std::any_of(bundles.begin(), bundles.end(), [&](const auto& bundle) { return opens_otherwise(context, bundle, ""); });
-  if (!kept) found.push_back("no bundle holds " + version.label() + ": what it protects is lost for ever");
+  if (!op::same_key(context, version).empty() || gives_back(context, bundles, "", why)) return found;
+  found.push_back("no bundle holds " + version.label() + ": what it protects is lost for ever");
+  if (!why.empty()) found.front() = "no bundle of " + version.label() + " is left, and what it protects is lost for ever, unless it is elsewhere (" + join(why, "; ") + ")";
   return found;
+}
+
+bool only_bad_bundles(const op::Context& context, const op::VersionRecord& version) {
+  if (version.role == Role::kek) return false;
+  const auto bundles = context.bundles_of(version);
+  return !bundles.empty() && std::all_of(bundles.begin(), bundles.end(), [](const auto& bundle) { return !bundle.bad.empty(); });
 }
 
 /// Without @V the active version; for activate and resume, where none is active, the one version that stands where these begin.
@@ -174,7 +237,8 @@ StateResult change_state(op::Context& context, const StateRequest& request) {
     if (context.options.dry_run) {
       auto key = key_of(context, version);
       transition_changes(key, version, State::destroyed, now, request.reason);
-      return {std::move(version), std::nullopt, {}};
+      auto others = op::same_key(context, version);
+      return {std::move(version), std::nullopt, {}, {}, std::move(others)};
     }
     return destroy(context, std::move(version), request.reason);
   }
@@ -192,12 +256,18 @@ StateResult change_state(op::Context& context, const StateRequest& request) {
   }
   const std::string from(to_text(version.state));
   for (auto& change : transition_changes(key, version, verb.to, now, request.reason)) changes.push_back(std::move(change));
-  if (verb.to == State::compromised) result.affected = context.bundles_of(version);
   result.version = std::move(version);
+  if (verb.to == State::compromised) {
+    compromise_copies(context, result, now, request.reason, changes);
+    find_affected(context, result);
+  } else if (verb.to != State::active) {
+    result.others = op::same_key(context, result.version);
+  }
   if (context.options.dry_run) return result;
   Json details{{"from", from}, {"to", to_text(verb.to)}, {"reason", request.reason}};
   if (result.replaced) details["deactivated"] = result.replaced->label();
   if (!result.affected.empty()) details["affected_bundles"] = result.affected.size();
+  for (const auto& copy : result.also) details["same_key"].push_back(copy.label());
   context.note("state " + std::string(verb.word), result.version.label(), std::move(details), std::move(changes));
   return result;
 }

@@ -228,6 +228,7 @@ void rotate_kek(op::Context& context, const Request& request, const std::string&
   const auto labels = carried(context, dependents(context, name, rotation.to));
   const auto result = transfer::rewrap(context, {wanted(context, rotation), name, keep, request.sessions, to_come});
   report.rewrapped.insert(report.rewrapped.end(), result.done.begin(), result.done.end());
+  report.notes.insert(report.notes.end(), result.notes.begin(), result.notes.end());
   carry(context, rotation, labels, result, report);
   name_what_is_left(context, rotation, result, report);
   const bool failed = std::any_of(result.left.begin(), result.left.end(), [](const auto& left) { return left.failed; });

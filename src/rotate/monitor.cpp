@@ -5,10 +5,13 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <set>
 
 #include "kmtool/core/count.hpp"
+#include "kmtool/core/encoding.hpp"
 #include "kmtool/core/file.hpp"
 #include "kmtool/core/text.hpp"
+#include "kmtool/op/copies.hpp"
 #include "kmtool/rotate/rotate.hpp"
 
 namespace kmtool::rotate {
@@ -42,6 +45,7 @@ class Look {
       return {critical, "the journal is broken: " + *what, fmt::format("journal={}", context_.journal().size()), {}};
     }
     keys();
+    compromised();
     bundles();
     owed();
     if (const auto oddity = clock_oddity(context_); !oddity.empty()) add(warning, "the clock is behind the journal", {oddity});
@@ -88,6 +92,32 @@ class Look {
     add(critical, counted(soon.size(), "key expires", "keys expire") + " within " + duration_text(request_.critical), soon);
     add(warning, counted(later.size(), "key expires", "keys expire") + " within " + duration_text(request_.warning), later);
     add(warning, counted(overdue.size(), "change of state is", "changes of state are") + " overdue", overdue);
+  }
+
+  /// Keys that were in use and were called compromised: none took their place, a copy goes on, or bundles are under them still.
+  void compromised() {
+    const op::Copies copies(context_);
+    std::set<std::string> ids, labels;
+    for (const auto& version : context_.versions()) {
+      if (version.state != State::compromised) continue;
+      ids.merge(copies.same_key(version.id));
+      if (version.role == Role::kek) labels.insert(version.label());
+    }
+    if (ids.empty()) return;
+    std::vector<std::string> alone, going_on, under;
+    for (const auto& version : context_.versions()) {
+      if (version.state == State::active && ids.contains(hex(version.id))) going_on.push_back(version.label() + " is the same key as one that is compromised");
+      if (version.state != State::compromised || !version.activated) continue;
+      const auto key = context_.find_key(version.name);
+      if (key && !key->active && key->latest == version.version) alone.push_back(version.label() + " is compromised: kmtool rotate " + version.name);
+    }
+    for (const auto& bundle : context_.bundles()) {
+      const auto found = std::find_if(bundle.keks.begin(), bundle.keks.end(), [&](const auto& kek) { return labels.contains(kek); });
+      if (found != bundle.keks.end()) under.push_back(bundle.path + " is under " + *found);
+    }
+    add(critical, counted(alone.size(), "compromised key has", "compromised keys have") + " no successor", alone);
+    add(critical, counted(going_on.size(), "copy", "copies") + " of compromised keys " + (going_on.size() == 1 ? "is" : "are") + " active", going_on);
+    add(warning, counted(under.size(), "bundle is", "bundles are") + " under a compromised kek", under);
   }
 
   void bundles() {

@@ -169,6 +169,10 @@ class Run {
       if (*version.changed + after->second > context_.now()) continue;
       if (version.role == Role::kek && needed(version)) continue;
       attempt(version.label(), [&] {
+        if (keys::only_bad_bundles(context_, version)) {  // who made a backup counts on it
+          throw Error::refused("G-VAULT", "it is due to be destroyed, but the last verification found every bundle that holds it bad",
+                               "bring a good one back and run kmtool bundles --verify-all, or kmtool state " + version.label() + " destroy --reason TEXT");
+        }
         keys::change_state(context_, {version.label(), keys::Transition::destroy, "policy: destroyed " + duration_text(after->second) + " after its deactivation"});
         report_.destroyed.push_back(version.label());
       });

@@ -5,41 +5,25 @@
 
 namespace kmtool::transfer {
 
-Compromises::Compromises(op::Context& context) : context_(context) {
+Compromises::Compromises(op::Context& context) : context_(context), copies_(context) {
   for (const auto& version : context.versions()) {
-    if (version.state == State::compromised || version.state == State::destroyed) suspects_.insert_or_assign(hex(version.id), Known{version.label(), version.state});
+    const bool suspect = version.state == State::compromised || version.state == State::suspended || version.state == State::destroyed;
+    if (suspect) suspects_.insert_or_assign(hex(version.id), Known{version.label(), version.state});
   }
-  for (const auto& row : context.journal().proven_all("copy")) {
-    const auto of = row.json().value("of", "");
-    copies_.emplace(row.id, of);
-    copies_.emplace(of, row.id);
-  }
-}
-
-std::set<std::string> Compromises::same_key(const Bytes& id) const {
-  std::set<std::string> ids{hex(id)};
-  std::vector<std::string> open{hex(id)};
-  while (!open.empty()) {
-    const auto next = std::move(open.back());
-    open.pop_back();
-    const auto [begin, end] = copies_.equal_range(next);
-    for (auto it = begin; it != end; ++it) {
-      if (ids.insert(it->second).second) open.push_back(it->second);
-    }
-  }
-  return ids;
 }
 
 /// A destroyed version's state does not say any more what it was before.
 bool Compromises::compromised(const Known& known) {
-  if (known.state == State::compromised) return true;
+  if (known.state != State::destroyed) return known.state == State::compromised;
   if (!called_so_) {
     auto& labels = called_so_.emplace();
     context_.journal().check_entries();
     context_.journal().each_entry(0, [&](const journal::Entry& entry) {
       if (entry.bytes.find("state compromise") == std::string::npos) return true;
       const Json json = entry.json();
-      if (json.value("command", "") == "state compromise" && json.value("phase", "") == "note") labels.insert(json.value("target", ""));
+      if (json.value("command", "") != "state compromise" || json.value("phase", "") != "note") return true;
+      labels.insert(json.value("target", ""));
+      for (const auto& label : json.value("details", Json::object()).value("same_key", Json::array())) labels.insert(label.get<std::string>());
       return true;
     });
   }
@@ -48,12 +32,14 @@ bool Compromises::compromised(const Known& known) {
 
 std::string Compromises::of(const bundle::Record& record) {
   const auto label = label_of(record.name, record.version);
-  for (const auto& id : same_key(record.id)) {
-    const auto found = suspects_.find(id);
-    if (found == suspects_.end() || !compromised(found->second)) continue;
-    return (found->second.label == label ? "it" : found->second.label + ", the same key,") + std::string(" was called compromised");
+  std::string found;
+  for (const auto& id : copies_.same_key(record.id)) {
+    const auto suspect = suspects_.find(id);
+    if (suspect == suspects_.end() || !compromised(suspect->second)) continue;
+    if (suspect->second.label == label) return "it was called compromised";
+    found = suspect->second.label + ", the same key, was called compromised";
   }
-  return {};
+  return found;
 }
 
 std::string Compromises::of(const bundle::Header& header) {
@@ -61,6 +47,14 @@ std::string Compromises::of(const bundle::Header& header) {
     const auto found = suspects_.find(hex(recipient.id));
     if (found == suspects_.end() || !compromised(found->second)) continue;
     return "the kek " + found->second.label + ", which the bundle is under, was called compromised: whoever has it may have the key too";
+  }
+  return {};
+}
+
+std::string Compromises::suspended(const bundle::Record& record) const {
+  for (const auto& id : copies_.same_key(record.id)) {
+    const auto found = suspects_.find(id);
+    if (found != suspects_.end() && found->second.state == State::suspended) return found->second.label;
   }
   return {};
 }

@@ -5,7 +5,7 @@
 #include <string>
 
 #include "kmtool/bundle/bundle.hpp"
-#include "kmtool/op/context.hpp"
+#include "kmtool/op/copies.hpp"
 
 namespace kmtool::transfer {
 
@@ -17,18 +17,19 @@ class Compromises {
   std::string of(const bundle::Record& record);
   /// Why whatever is in the bundle is: a KEK that it is under.
   std::string of(const bundle::Header& header);
+  /// The suspended version that this record's key is, or a restored copy of it; empty: none. Such a key does nothing until that is over.
+  [[nodiscard]] std::string suspended(const bundle::Record& record) const;
 
  private:
   struct Known {
     std::string label;
     State state;
   };
-  [[nodiscard]] std::set<std::string> same_key(const Bytes& id) const;
   bool compromised(const Known& known);
 
   op::Context& context_;
-  std::map<std::string, Known> suspects_;               ///< compromised and destroyed versions by CKA_ID in hex
-  std::multimap<std::string, std::string> copies_;      ///< restored copies and their originals, both ways
+  std::map<std::string, Known> suspects_;               ///< compromised, suspended and destroyed versions by CKA_ID in hex
+  op::Copies copies_;
   std::optional<std::set<std::string>> called_so_;      ///< labels that were ever called compromised: read when it is first asked for
 };
 

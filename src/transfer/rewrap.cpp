@@ -6,6 +6,7 @@
 
 #include "kmtool/core/encoding.hpp"
 #include "kmtool/core/file.hpp"
+#include "kmtool/core/text.hpp"
 #include "kmtool/domain/name.hpp"
 #include "kmtool/op/workers.hpp"
 #include "transfer/rewrap_prepare.hpp"
@@ -35,9 +36,9 @@ struct Job {
 /// Everything of one intent.
 class Batch {
  public:
-  Batch(op::Context& context, const RewrapRequest& request, KekObjects& keks, const std::vector<Prepared>& prepared, const op::Plan& plan,
+  Batch(op::Context& context, const RewrapRequest& request, KekObjects& keks, Today& today, const std::vector<Prepared>& prepared, const op::Plan& plan,
         RewrapResult& result)
-      : context_(context), request_(request), keks_(keks), result_(result) {
+      : context_(context), request_(request), keks_(keks), today_(today), result_(result) {
     for (std::size_t i = 0; i < prepared.size(); ++i) {
       bundles_.push_back({prepared[i], plan.files[i], nullptr, nullptr});
       total_ += prepared[i].records;
@@ -85,8 +86,10 @@ class Batch {
     begin(bundle);
     LineReader reader(bundle.plan.final_path, bundle::max_line);
     const auto summary = bundle::read(reader, [&](const bundle::Record& record, std::size_t) {
-      if (record.wrapped.size() > bundle.from.recipient) return workers.push({index, record});
-      throw Error::tampered(bundle.plan.final_path + " changed while it was read");
+      if (record.wrapped.size() <= bundle.from.recipient) throw Error::tampered(bundle.plan.final_path + " changed while it was read");
+      Job job{index, record};
+      today_.bring_up_to_date(job.record);
+      workers.push(std::move(job));
     });
     if (summary.file_digest == bundle.from.summary.file_digest) return;
     throw Error::tampered(bundle.plan.final_path + " changed while it was read", "it stays as it is; run the command again");
@@ -115,6 +118,7 @@ class Batch {
   op::Context& context_;
   const RewrapRequest& request_;
   KekObjects& keks_;
+  Today& today_;
   RewrapResult& result_;
   std::deque<InWork> bundles_;
   op::Outcome outcome_;
@@ -143,18 +147,23 @@ op::Plan plan_of(op::Context& context, const RewrapRequest& request, const std::
 RewrapResult rewrap(op::Context& context, const RewrapRequest& request) {
   RewrapResult result;
   KekObjects keks(context);
+  Today today(context);
   std::vector<Prepared> batch;
   std::size_t octets = 0;
   const auto run_batch = [&] {
     if (batch.empty()) return;
     const auto plan = plan_of(context, request, batch);
-    context.run(plan, [&] { return Batch(context, request, keks, batch, plan, result).act(); });
+    context.run(plan, [&] { return Batch(context, request, keks, today, batch, plan, result).act(); });
     batch.clear();
     octets = 0;
   };
   std::vector<Prepared> prepared;
-  prepare_all(context, request, keks, result.left, [&](Prepared&& bundle) { prepared.push_back(std::move(bundle)); });
+  prepare_all(context, request, keks, today, result.left, [&](Prepared&& bundle) { prepared.push_back(std::move(bundle)); });
   for (auto& bundle : prepared) {
+    if (!bundle.compromised.empty()) {
+      result.notes.push_back(join(bundle.compromised, ", ") + (bundle.compromised.size() == 1 ? " was" : " were") +
+                             " called compromised since " + bundle.old.path + " was written: re-wrapped, it says so");
+    }
     if (context.options.dry_run) {
       result.done.push_back({bundle.old.path, bundle.records, request.keep ? op::kept_name(bundle.old.path) : "", std::move(bundle.labels)});
       continue;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <set>
+#include <tuple>
 
 #include "kmtool/core/file.hpp"
 #include "kmtool/domain/name.hpp"
@@ -75,7 +76,7 @@ std::vector<policy::Waiver> judge(op::Context& context, const bundle::Header& he
   return policy::enforce(context.home.policy, violations, waivers);
 }
 
-Prepared prove(op::Context& context, const RewrapRequest& request, const op::BundleRecord& bundle, KekObjects& keks) {
+Prepared prove(op::Context& context, const RewrapRequest& request, const op::BundleRecord& bundle, KekObjects& keks, Today& today) {
   Prepared prepared;
   prepared.old = bundle;
   LineReader reader(bundle.path, bundle::max_line);
@@ -90,6 +91,9 @@ Prepared prove(op::Context& context, const RewrapRequest& request, const op::Bun
     version.type = record.type;
     types.emplace(record.type, std::move(version));
     if (context.options.dry_run) prepared.labels.push_back(label_of(record.name, record.version));
+    auto now = record;
+    today.bring_up_to_date(now);
+    if (now.state == State::compromised && record.state != State::compromised) prepared.compromised.push_back(label_of(record.name, record.version));
   });
   if (!bundle.id.empty() && summary.header.id != bundle.id) throw Stays{"another bundle lies under this name now"};
   if (summary.header.kind != "keys") throw Stays{"it holds a kek, not keys: export the kek again"};
@@ -112,6 +116,16 @@ Prepared prove(op::Context& context, const RewrapRequest& request, const op::Bun
 
 }  // namespace
 
+Today::Today(op::Context& context) : compromises_(context) {
+  for (const auto& version : context.versions()) versions_.insert_or_assign(version.id, std::pair{version.state, version.expires});
+}
+
+void Today::bring_up_to_date(bundle::Record& record) {
+  const auto found = versions_.find(record.id);
+  if (found != versions_.end() && found->second.first != State::destroyed) std::tie(record.state, record.expires) = found->second;
+  if (record.state != State::compromised && !compromises_.of(record).empty()) record.state = State::compromised;
+}
+
 KekObjects::KekObjects(op::Context& context) : context_(context) {
   for (auto& version : context.versions()) {
     if (version.role == Role::kek && version.state != State::destroyed) versions_.emplace(version.id, std::move(version));
@@ -132,7 +146,7 @@ const op::Kek& KekObjects::get(const op::VersionRecord& version) {
 
 namespace {
 
-std::optional<Prepared> prepare(op::Context& context, const RewrapRequest& request, const op::BundleRecord& bundle, KekObjects& keks,
+std::optional<Prepared> prepare(op::Context& context, const RewrapRequest& request, const op::BundleRecord& bundle, KekObjects& keks, Today& today,
                                 std::vector<NotRewrapped>& left) {
   std::error_code error;
   const auto status = std::filesystem::symlink_status(bundle.path, error);
@@ -145,7 +159,7 @@ std::optional<Prepared> prepare(op::Context& context, const RewrapRequest& reque
     return std::nullopt;
   }
   try {
-    return prove(context, request, bundle, keks);
+    return prove(context, request, bundle, keks, today);
   } catch (const Stays& stays) {
     left.push_back({bundle.path, stays.why});
   } catch (const Error& failure) {
@@ -157,7 +171,7 @@ std::optional<Prepared> prepare(op::Context& context, const RewrapRequest& reque
 
 }  // namespace
 
-void prepare_all(op::Context& context, const RewrapRequest& request, KekObjects& keks, std::vector<NotRewrapped>& left,
+void prepare_all(op::Context& context, const RewrapRequest& request, KekObjects& keks, Today& today, std::vector<NotRewrapped>& left,
                  const std::function<void(Prepared&&)>& take) {
   op::Workers<Prepared, Bytes> workers(
       context, request.sessions > 0 ? request.sessions : context.home.policy.sessions,
@@ -173,7 +187,7 @@ void prepare_all(op::Context& context, const RewrapRequest& request, KekObjects&
         take(std::move(prepared));
       });
   for (const auto& bundle : request.bundles) {
-    if (auto prepared = prepare(context, request, bundle, keks, left)) workers.push(std::move(*prepared));
+    if (auto prepared = prepare(context, request, bundle, keks, today, left)) workers.push(std::move(*prepared));
   }
   workers.drain();
 }

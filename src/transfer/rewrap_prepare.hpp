@@ -7,6 +7,7 @@
 #include "kmtool/bundle/bundle.hpp"
 #include "kmtool/op/bundle_out.hpp"
 #include "kmtool/transfer/rewrap.hpp"
+#include "transfer/compromises.hpp"
 
 namespace kmtool::transfer {
 
@@ -22,6 +23,20 @@ struct Prepared {
   std::uint64_t records = 0;
   std::vector<policy::Waiver> waivers;
   std::vector<std::string> labels;  ///< of its keys; in a dry run only
+  std::vector<std::string> compromised;  ///< labels of keys that the bundle does not call compromised yet
+};
+
+/// Records as the catalog has their keys now: a bundle is older than that.
+class Today {
+ public:
+  explicit Today(op::Context& context);
+  /// Sets the state, and the end of the period, of the version that the record is. Compromised it is by a copy too. A key that was merely
+  /// destroyed may come back as what it was.
+  void bring_up_to_date(bundle::Record& record);
+
+ private:
+  Compromises compromises_;
+  std::map<Bytes, std::pair<State, std::optional<UnixTime>>> versions_;  ///< by CKA_ID
 };
 
 /// The home's KEK versions by CKA_ID, and their token objects, looked up once each.
@@ -39,7 +54,7 @@ class KekObjects {
 };
 
 /// Reads and proves the bundles, in their order; the reason why one stays as it is goes into `left`. `take` may throw.
-void prepare_all(op::Context& context, const RewrapRequest& request, KekObjects& keks, std::vector<NotRewrapped>& left,
+void prepare_all(op::Context& context, const RewrapRequest& request, KekObjects& keks, Today& today, std::vector<NotRewrapped>& left,
                  const std::function<void(Prepared&&)>& take);
 
 }  // namespace kmtool::transfer

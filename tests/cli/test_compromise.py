@@ -1,5 +1,7 @@
 """A bundle is older than what was learnt since: keys that were called compromised do not come back to protect anything."""
 
+import json
+
 import harness
 
 
@@ -36,11 +38,12 @@ class Compromise(harness.Case):
             self.restored(bundle, f"after-{role}", "it was called compromised")
 
     def test_a_copy_of_it(self):
-        """The same value under another name, and the original that is compromised through it."""
+        """The same value under another name, and the original, which was destroyed before, that is compromised through it."""
         self.ok("gen", "stem", "--role", "kek")
         for role in ("data", "mac"):
             bundle = self.bundle(f"twin-{role}", "stem", role)
             self.ok("unwrap", bundle, "--as", f"copy-{role}", "--activate")
+            self.ok("state", f"twin-{role}@1", "destroy", "--reason", "not needed", "--yes")
             self.compromise(f"copy-{role}@1")
             self.restored(bundle, f"third-{role}", f"copy-{role}@1, the same key,")
 
@@ -71,6 +74,63 @@ class Compromise(harness.Case):
         bundle = self.bundle("under", "bare")
         self.compromise("bare@1")
         self.restored(bundle, "from-under", "the kek bare@1")
+
+    def test_a_bundle_that_is_wrapped_anew(self):
+        """It says of each key what the catalog says now; one that was merely destroyed comes back as what it was."""
+        self.ok("gen", "branch", "--role", "kek")
+        out = self.dir / "several.kmb"
+        names = ("stays", "leaks", "sleeps", "retires", "goes", "goes-leaked")
+        for name in names:
+            self.ok("gen", name, "--role", "data", "--exportable")
+        self.ok("wrap", *names, "--kek", "branch", "--out", out)
+        self.compromise("leaks@1")
+        self.compromise("goes-leaked@1")
+        for name, verb in (("sleeps", "suspend"), ("retires", "deactivate"), ("goes", "destroy"), ("goes-leaked", "destroy")):
+            self.ok("state", f"{name}@1", verb, "--reason", "a test", "--yes")
+        dry = self.ok("rotate", "branch", "--rewrap-all", "--dry-run")
+        done = self.ok("rotate", "branch", "--rewrap-all")
+        for result in (dry, done):
+            self.assertIn(f"leaks@1, goes-leaked@1 were called compromised since {out} was written", result.err)
+        records = [json.loads(line)["key"] for line in out.read_text().splitlines() if line.startswith('{"key"')]
+        self.assertEqual({key["name"]: key["state"] for key in records},
+                         {"stays": "active", "leaks": "compromised", "sleeps": "suspended", "retires": "deactivated", "goes": "active", "goes-leaked": "compromised"})
+        self.assertEqual(self.ok_json("verify", out)["signature"], "ok")
+        # Another home knows of it by the bundle alone.
+        self.refused(77, "unwrap", out, "leaks", "--as", "leaks-2", "--activate", says="compromised")
+        self.assertNotIn("called compromised", self.ok("rotate", "branch", "--rewrap-all").err)  # said once
+
+    def test_copies_go_with_it(self):
+        self.ok("gen", "crown", "--role", "kek")
+        bundle = self.bundle("value", "crown")
+        self.ok("unwrap", bundle, "--as", "value-copy", "--activate")
+        self.ok("unwrap", bundle, "--as", "value-old")
+        dry = self.ok_json("state", "value-copy", "compromise", "--reason", "seen", "--dry-run")
+        self.assertEqual({key["label"] for key in dry["keys"]}, {"value-copy@1", "value@1", "value-old@1"})
+        self.assertEqual(self.ok_json("show", "value@1")["keys"][0]["state"], "active")
+        changed = self.ok("state", "value-copy", "compromise", "--reason", "seen")
+        self.assertIn("value@1 is compromised: it is the same key", changed.out)
+        self.assertIn(f"affected: {bundle}", changed.out)
+        for name in ("value", "value-copy", "value-old"):
+            self.assertEqual(self.ok_json("show", f"{name}@1")["keys"][0]["state"], "compromised")
+        self.assertEqual(sorted(self.entries(self.home)[-1]["details"]["same_key"]), ["value-old@1", "value@1"])
+        self.refused(77, "encrypt", "value-copy", "--in", "/dev/null", "--out", self.dir / "x.kme")
+        # None of them is forgotten with its objects.
+        for name in ("value", "value-copy", "value-old"):
+            self.ok("state", f"{name}@1", "destroy", "--reason", "over", "--yes")
+        self.refused(77, "unwrap", bundle, "--as", "value-new", "--activate", says="called compromised")
+        self.assertIs(self.ok_json("doctor")["healthy"], True)
+
+    def test_copies_are_named(self):
+        """What is done to one of them and not to the other."""
+        self.ok("gen", "bough", "--role", "kek")
+        bundle = self.bundle("one", "bough")
+        self.ok("unwrap", bundle, "--as", "two", "--activate")
+        for verb in ("suspend", "deactivate", "destroy"):
+            result = self.ok("state", "one@1", verb, "--reason", "a test", "--yes")
+            self.assertIn(f"two@1 is the same key, and stays active: kmtool state two@1 {verb}", result.err)
+            self.assertNotIn("lost for ever", result.err)
+        result = self.ok_json("state", "two@1", "suspend", "--reason", "a test")
+        self.assertEqual(result["same_key"], [])
 
 
 if __name__ == "__main__":

@@ -137,6 +137,28 @@ class DestroyAfter(harness.Case):
         states = {k["label"]: k["state"] for k in self.ok_json("list", env={"KMTOOL_HOME": str(home)})["keys"]}
         self.assertEqual(states, {"short@1": "destroyed", "short@2": "active", "long@1": "deactivated", "long@2": "active"})
 
+    def test_whose_bundles_are_bad(self):
+        home = self.embedded_home("bad")
+        env = {"KMTOOL_HOME": str(home)}
+        out = self.dir / "bad.kmb"
+        self.ok("gen", "root", "--role", "kek", env=env)
+        self.ok("gen", "kept", "--role", "mac", "--backup", out, "--kek", "root", env=env)
+        self.ok("state", "kept", "deactivate", "--reason", "over", env=env)
+        whole = out.read_bytes()
+        out.write_bytes(whole.replace(b'"wrapped":["', b'"wrapped":["A', 1))
+        self.assertEqual(self.kmtool("bundles", "--verify-all", env=env).code, 1)
+        policy = home / "policy.json"
+        policy.write_text(policy.read_text().replace('"destroy_after": {}', '"destroy_after": {"mac": "1s"}'))
+        self.ok("policy", "accept", env=env)
+        time.sleep(2)
+        for dry in (["--dry-run"], []):
+            result = self.kmtool("rotate", "--due", "--json", *dry, env=env)
+            self.assertEqual((result.code, result.json()["destroyed"]), (1, []), result)
+            self.assertEqual(result.json()["failed"][0]["name"], "kept@1")
+        out.write_bytes(whole)
+        self.ok("bundles", "--verify-all", env=env)
+        self.assertEqual(self.ok_json("rotate", "--due", env=env)["destroyed"], ["kept@1"])
+
 
 if __name__ == "__main__":
     harness.main()

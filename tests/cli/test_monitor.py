@@ -51,6 +51,25 @@ class Monitor(harness.Case):
         self.assertIn("missing=1", self.check(1, "WARNING").out)
         self.assertEqual(self.check(1, "WARNING", "-v").out.count("|"), 1)  # what follows it is performance data
 
+    def test_compromised(self):
+        out = self.dir / "under.kmb"
+        self.run_ok("wrap", "cargo", "--kek", "root", "--out", out)
+        self.run_ok("unwrap", out, "--as", "copy", "--activate")
+        self.run_ok("state", "root", "compromise", "--reason", "seen")
+        lines = self.check(2, "CRITICAL", "-v").out
+        self.assertIn("1 compromised key has no successor", lines)
+        self.assertIn("root@1 is compromised: kmtool rotate root", lines)
+        self.assertIn(f"{out} is under root@1", lines)
+        self.run_ok("rotate", "root")
+        self.assertIn("1 bundle is under a compromised kek", self.check(1, "WARNING").out)
+        self.run_ok("rotate", "root", "--rewrap-all")
+        self.check(0, "OK")
+        self.run_ok("state", "copy", "compromise", "--reason", "seen")
+        self.assertIn("2 compromised keys have no successor", self.check(2, "CRITICAL").out)
+        self.run_ok("rotate", "copy")
+        self.run_ok("rotate", "cargo")
+        self.check(0, "OK")
+
     @unittest.skipUnless(FAKETIME, "needs faketime")
     def test_clock_set_back(self):
         self.env.update(LD_PRELOAD=FAKETIME, FAKETIME="-1d")

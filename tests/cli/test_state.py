@@ -118,6 +118,39 @@ class States(harness.Case):
         self.assertIn("lost for ever", self.change(alone, "destroy").err)
         self.assertIs(self.ok_json("doctor")["healthy"], True)
 
+    def test_bundles_that_give_nothing_back(self):
+        """What the catalog knows of a bundle is not the bundle."""
+        out = self.dir / "gone.kmb"
+        self.ok("gen", "kept-once", "--role", "data", "--backup", out, "--kek", "root")
+        look = lambda key: self.ok("state", key, "destroy", "--reason", "x", "--dry-run").err
+        self.assertNotIn("lost for ever", look("kept-once@1"))
+        whole = out.read_bytes()
+        out.unlink()
+        self.assertIn(f"no bundle of kept-once@1 is left, and what it protects is lost for ever, unless it is elsewhere ({out}: it is not there", look("kept-once@1"))
+        out.write_text("something else\n")
+        self.assertIn("what lies there is not that bundle", look("kept-once@1"))
+        out.write_bytes(whole.replace(b'"wrapped":["', b'"wrapped":["A', 1))
+        self.assertEqual(self.kmtool("bundles", "--verify-all").code, 1)
+        self.assertIn("the last verification found", look("kept-once@1"))
+        out.write_bytes(whole)
+        self.ok("bundles", "--verify-all")
+        self.assertNotIn("lost for ever", look("kept-once@1"))
+
+    def test_a_kek_whose_backup_is_gone(self):
+        backup, out = self.dir / "below.kmk", self.dir / "below.kmb"
+        self.ok("gen", "below", "--role", "kek", "--exportable")
+        self.ok("export-kek", "below", "--to-kek", "root", "--out", backup)
+        self.ok("gen", "under-below", "--role", "data", "--exportable")
+        self.ok("wrap", "under-below", "--kek", "below", "--out", out)
+        look = lambda: self.ok("state", "below", "destroy", "--reason", "x", "--dry-run").err
+        self.assertNotIn("no other kek", look())
+        backup.rename(self.dir / "away.kmk")
+        self.assertIn(f"{out} (1 key) opens under no other kek", look())
+        self.assertIn(f"{backup}: it is not there", look())
+        (self.dir / "away.kmk").rename(backup)
+        affected = self.ok_json("state", "below", "compromise", "--reason", "seen")["affected"]
+        self.assertEqual({one["path"] for one in affected}, {str(backup), str(out)})
+
     def test_one_active_version(self):
         self.ok("gen", "two", "--role", "data")
         self.ok("state", "two", "suspend", "--reason", "a test")

@@ -19,11 +19,16 @@ struct StateResult {
   op::VersionRecord version;                  ///< as it is now
   std::optional<op::VersionRecord> replaced;  ///< activate: the version that was active until now
   std::vector<op::BundleRecord> affected;     ///< compromise: the bundles that hold it, or need it (KEK)
+  std::vector<op::VersionRecord> also;        ///< compromise: restored copies and originals, which are the same key: compromised with it
+  std::vector<op::VersionRecord> others;      ///< suspend, deactivate, destroy: versions that are the same key, and stay as they are
 };
 
 /// What would be lost with the objects of this version: one text each; empty when every bundle that needs it can be opened
-/// otherwise and it is itself in a bundle.
-std::vector<std::string> losses(const op::Context& context, const op::VersionRecord& version);
+/// otherwise, and it is itself in a bundle or on the token once more. A bundle that the last verification found bad, or that should lie on
+/// this host and does not, holds nothing.
+std::vector<std::string> losses(op::Context& context, const op::VersionRecord& version);
+/// True when the catalog has bundles with this key, not a KEK, and the last verification found every one of them bad.
+bool only_bad_bundles(const op::Context& context, const op::VersionRecord& version);
 
 /// Makes one transition, recorded with time and reason. Activating a version deactivates the one that was active. Destroying
 /// removes the token's objects (SP 800-57 part 1 r5, 8.3.4). Throws refused (77) for a transition that is not legal.

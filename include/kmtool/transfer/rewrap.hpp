@@ -29,11 +29,13 @@ struct NotRewrapped {
 struct RewrapResult {
   std::vector<Rewrapped> done;
   std::vector<NotRewrapped> left;
+  std::vector<std::string> notes;  ///< keys that were called compromised since their bundle was written
 };
 
 /// Moves bundles from old versions of a KEK to its active version. Each bundle is proven (signature of a trusted signer, seal), then its values are
 /// opened under the old KEK as session objects in the token and wrapped under the new; the result is sealed, signed, written beside
-/// and renamed over. Each bundle stands alone: it is wholly old or wholly new. A fault of the token or of the disk ends it with what was
+/// and renamed over. A record says the state of its key as the catalog has it now: what was called compromised or suspended since then
+/// is not active elsewhere (SP 800-57 part 1 r5, 7). Each bundle stands alone: it is wholly old or wholly new. A fault of the token or of the disk ends it with what was
 /// done recorded (throws); a damaged bundle is left as it is and named. In a dry run nothing but the looking.
 RewrapResult rewrap(op::Context& context, const RewrapRequest& request);
 
