@@ -14,7 +14,9 @@ struct ImportOptions {
 };
 
 void print(Globals& globals, const op::Context& context, const ImportOptions& o, const transfer::ImportKekResult& done) {
-  if (done.checked) {
+  if (o.request.check && !done.checked) {
+    globals.out.line("would open " + done.kek.label() + ", with " + done.opened_by + ", and hold its two keys against each other; nothing was unwrapped");
+  } else if (done.checked) {
     globals.out.line("opens      " + done.kek.label() + ", with " + done.opened_by + "; its two keys belong together; nothing was kept");
     globals.out.line(done.compared ? "compared   with the kek on this token: the same" : "compared   with nothing: this kek is not on this token");
   } else {
@@ -24,7 +26,7 @@ void print(Globals& globals, const op::Context& context, const ImportOptions& o,
   globals.out.line("signed by  " + printable(done.signer));
   for (const auto& waiver : done.waived) globals.out.line("waived     at the exporting site: " + waiver.rule + ": " + waiver.reason);
   for (const auto& violation : done.reported) warn(globals, violation.rule + ": " + violation.what);
-  if (done.checked) return;
+  if (o.request.check) return;
   if (done.kek.state != State::active) note(globals, "the kek only unwraps here; --activate imports one for full use while its period lasts");
   if (!o.signer.empty()) note(globals, "to restore bundles under it without --signer each time: kmtool signer trust " + printable(o.signer) + " --name N");
 }

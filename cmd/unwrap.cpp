@@ -1,4 +1,5 @@
 #include "common.hpp"
+#include "kmtool/core/count.hpp"
 #include "kmtool/core/text.hpp"
 #include "kmtool/transfer/transfer.hpp"
 
@@ -21,6 +22,8 @@ int run(Globals& globals, UnwrapOptions& o) {
     const auto done = transfer::unwrap(context, request);
     if (json_wanted(globals)) {
       globals.out.json(Json{{"keys", keys_json(context, done.keys)}, {"checked", done.checked}, {"compared", done.compared}});
+    } else if (request.check && !done.checked) {
+      globals.out.line("would open " + counted(done.keys.size(), "key") + ", and compare those that are on the token; nothing was unwrapped");
     } else if (done.checked) {
       globals.out.line(std::to_string(done.keys.size()) + (done.keys.size() == 1 ? " key opens" : " keys open") + "; " +
                        std::to_string(done.compared.size()) + " compared with the token's and the same; nothing was kept");

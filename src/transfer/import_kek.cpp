@@ -6,6 +6,7 @@
 #include "kmtool/core/file.hpp"
 #include "kmtool/core/text.hpp"
 #include "kmtool/domain/name.hpp"
+#include "kmtool/policy/incoming.hpp"
 #include "kmtool/transfer/kek.hpp"
 #include "kmtool/transfer/transfer.hpp"
 #include "transfer/compromises.hpp"
@@ -155,7 +156,9 @@ op::VersionRecord version_to_be(op::Context& context, const ImportKekRequest& re
   const bool compromised = record.state == State::compromised || !compromise.empty();
   version.state = request.activate ? State::active : compromised ? State::compromised : State::deactivated;
   version.reason = compromise;
-  if (request.activate) version.activated = context.now();
+  if (!request.activate) return version;
+  version.activated = context.now();
+  if (!version.expires) version.expires = policy::originator_end(context.home.policy, Role::kek, context.now(), std::nullopt);
   return version;
 }
 
@@ -291,6 +294,23 @@ bool drill(op::Context& context, const ImportKekRequest& request, const Proven& 
   return compared;
 }
 
+/// This site's rules. What crossed under a waiver that is forbidden here would weaken everything that is ever put under it.
+std::vector<policy::Waiver> judge(op::Context& context, const ImportKekRequest& request, const Proven& proven, ImportKekResult& result) {
+  const auto& rules = context.home.policy;
+  auto violations = policy::judge_token(rules, context.token_facts());
+  const auto add = [&violations](std::vector<policy::Violation> more) {
+    for (auto& violation : more) violations.push_back(std::move(violation));
+  };
+  auto of_kek = policy::judge_import(rules, proven.opener.facts(), result.kek.facts());
+  std::ranges::copy_if(of_kek, std::back_inserter(result.reported), [](const auto& violation) { return !violation.refuses; });
+  add(std::move(of_kek));
+  if (request.activate) add(policy::judge_activation(rules, result.kek.facts(), context.now()));
+  std::vector<policy::Waiver> waived;
+  for (const auto& waiver : proven.summary.header.waivers) waived.push_back({waiver.rule, waiver.reason});
+  add(policy::judge_waived(rules, request.file.string(), waived, "have it exported anew, to a key that is as strong as it and without the waiver"));
+  return policy::enforce(rules, violations, context.options.waivers);
+}
+
 }  // namespace
 
 ImportKekResult import_kek(op::Context& context, const ImportKekRequest& request) {
@@ -298,19 +318,14 @@ ImportKekResult import_kek(op::Context& context, const ImportKekRequest& request
   ImportKekResult result;
   result.opened_by = proven.opener.label();
   result.signer = proven.signer.who;
-  result.checked = request.check;
   result.waived = proven.summary.header.waivers;
   result.kek = version_to_be(context, request, proven);
   const auto versions = context.versions();
   if (!request.check) require_free(context, result.kek, versions);
-  auto violations = policy::judge_token(context.home.policy, context.token_facts());
-  for (auto& violation : policy::judge_import(context.home.policy, proven.opener.facts(), result.kek.facts())) {
-    if (!violation.refuses) result.reported.push_back(violation);
-    violations.push_back(std::move(violation));
-  }
-  result.kek.waivers = policy::enforce(context.home.policy, violations, context.options.waivers);
+  result.kek.waivers = judge(context, request, proven, result);
   if (context.options.dry_run) return result;
   if (request.check) {
+    result.checked = true;
     result.compared = drill(context, request, proven, result.kek, versions);
     return result;
   }

@@ -7,8 +7,10 @@
 #include "kmtool/domain/name.hpp"
 #include "kmtool/op/bundle_out.hpp"
 #include "kmtool/op/workers.hpp"
+#include "kmtool/policy/incoming.hpp"
 #include "kmtool/transfer/transfer.hpp"
 #include "transfer/compromises.hpp"
+#include "transfer/restored.hpp"
 
 namespace kmtool::transfer {
 
@@ -108,6 +110,37 @@ void require_free_labels(op::Context& context, const std::vector<op::VersionReco
                       "restore under another name: --as NEWNAME");
 }
 
+/// A suspended key does nothing, whatever its name (SP 800-57 part 1 r5, 7.3).
+void require_not_suspended(const Compromises& known, const bundle::Record& record) {
+  const auto suspended = known.suspended(record);
+  if (suspended.empty()) return;
+  const auto label = label_of(record.name, record.version);
+  throw Error::refused("G-WORK", label + " is not restored: " + (suspended == label ? "it" : suspended + ", the same key,") + " is suspended",
+                       "kmtool state " + suspended + " resume --reason TEXT, or deactivate; --check rehearses all the same");
+}
+
+op::VersionRecord row_of(op::Context& context, const UnwrapRequest& request, const bundle::Record& record) {
+  op::VersionRecord version;
+  version.name = new_name(request, record);
+  version.version = record.version;
+  version.role = record.role;
+  version.type = record.type;
+  version.state = record.state == State::compromised ? State::compromised : State::deactivated;
+  version.origin = "unwrapped";
+  version.backed_up = true;
+  version.created = record.created;
+  version.expires = record.expires;
+  version.token_serial = context.token().info().serial;
+  version.public_spki = record.public_spki;
+  return version;
+}
+
+void activate(op::Context& context, op::VersionRecord& version) {
+  version.state = State::active;
+  version.activated = context.now();
+  if (!version.expires) version.expires = policy::originator_end(context.home.policy, version.role, context.now(), std::nullopt);
+}
+
 /// The catalog's rows for the restored versions; refuses names that are taken.
 std::vector<op::VersionRecord> restored(op::Context& context, const UnwrapRequest& request, const Proven& proven) {
   std::set<std::string> names;
@@ -120,45 +153,59 @@ std::vector<op::VersionRecord> restored(op::Context& context, const UnwrapReques
     }
   }
   std::vector<op::VersionRecord> versions;
-  const UnixTime now = context.now();
-  Compromises compromises(context);
-  const auto of_bundle = compromises.of(proven.summary.header);
-  for (const auto& record : proven.records) {
-    op::VersionRecord version;
-    version.name = new_name(request, record);
-    version.version = record.version;
-    if (!request.check && context.find_key(version.name)) {
-      throw Error::exists("there is already a key " + version.name, "restore it beside that one: --as NEWNAME");
-    }
-    version.role = record.role;
-    version.type = record.type;
-    version.origin = "unwrapped";
-    version.backed_up = true;
-    version.created = record.created;
-    version.expires = record.expires;
-    version.token_serial = context.token().info().serial;
-    version.public_spki = record.public_spki;
-    auto compromise = compromises.of(record);
+  for (const auto& record : proven.records) versions.push_back(row_of(context, request, record));
+  if (!request.check) require_free_names(context, versions, request.activate);
+  Compromises known(context);
+  const auto of_bundle = known.of(proven.summary.header);
+  for (std::size_t i = 0; i < versions.size(); ++i) {
+    const auto& record = proven.records[i];
+    if (!request.check) require_not_suspended(known, record);
+    auto compromise = known.of(record);
     if (compromise.empty()) compromise = of_bundle;
-    if (request.activate) require_activatable(record, compromise, now);
-    const bool compromised = record.state == State::compromised || !compromise.empty();
-    version.state = request.activate ? State::active : compromised ? State::compromised : State::deactivated;
-    if (!compromise.empty()) version.reason = compromise;
-    if (request.activate) version.activated = now;
-    versions.push_back(std::move(version));
+    if (request.activate) {
+      require_activatable(record, compromise, context.now());
+      activate(context, versions[i]);
+    } else if (!compromise.empty()) {
+      versions[i].state = State::compromised;
+    }
+    versions[i].reason = compromise;
   }
+  step_back(versions);
   if (!request.check) require_free_labels(context, versions);
   return versions;
 }
 
-std::vector<policy::Waiver> judge(op::Context& context, const Proven& proven, const std::vector<op::VersionRecord>& versions) {
+/// The command line's; and what was waived here for a key holds for its copy.
+std::vector<policy::Waiver> waivers_for(op::Context& context, const Proven& proven) {
+  auto waivers = context.options.waivers;
+  std::set<Bytes> ids;
+  for (const auto& record : proven.records) ids.insert(record.id);
+  for (const auto& version : context.versions()) {
+    if (!ids.contains(version.id)) continue;
+    for (const auto& waiver : version.waivers) {
+      if (!context.home.policy.forbidden_waivers.contains(waiver.rule)) waivers.push_back(waiver);
+    }
+  }
+  return waivers;
+}
+
+std::vector<policy::Waiver> judge(op::Context& context, const UnwrapRequest& request, const Proven& proven, const std::vector<op::VersionRecord>& versions) {
   auto violations = policy::judge_token(context.home.policy, context.token_facts());
   for (const auto& version : versions) {
     for (auto& violation : policy::judge_unwrap(context.home.policy, proven.kek.facts(), version.facts(), context.now())) {
       violations.push_back(std::move(violation));
     }
+    if (version.state != State::active) continue;
+    for (auto& violation : policy::judge_activation(context.home.policy, version.facts(), context.now())) violations.push_back(std::move(violation));
   }
-  return policy::enforce(context.home.policy, violations, context.options.waivers);
+  if (request.activate) {
+    std::vector<policy::Waiver> waived;
+    for (const auto& waiver : proven.summary.header.waivers) waived.push_back({waiver.rule, waiver.reason});
+    for (auto& violation : policy::judge_waived(context.home.policy, request.file.string(), waived, "leave --activate out: it then only processes what was protected")) {
+      violations.push_back(std::move(violation));
+    }
+  }
+  return policy::enforce(context.home.policy, violations, waivers_for(context, proven));
 }
 
 /// Unwraps one record into session objects: the value, or both halves of a pair (which must belong together).
@@ -250,23 +297,6 @@ UnwrapResult drill(op::Context& context, const UnwrapRequest& request, const Pro
   return result;
 }
 
-std::vector<journal::Change> key_rows(const std::vector<op::VersionRecord>& versions, UnixTime now) {
-  std::map<std::string, op::KeyRecord> keys;
-  for (const auto& version : versions) {
-    auto& key = keys[version.name];
-    key.name = version.name;
-    key.role = version.role;
-    key.type = version.type;
-    key.created = now;
-    key.latest = std::max(key.latest, version.version);
-    if (version.state == State::active) key.active = std::max(key.active.value_or(0), version.version);
-  }
-  std::vector<journal::Change> changes;
-  for (const auto& [name, key] : keys) changes.push_back(key.change());
-  for (const auto& version : versions) changes.push_back(version.change());
-  return changes;
-}
-
 op::Plan plan_of(const UnwrapRequest& request, const Proven& proven, const std::vector<op::VersionRecord>& versions) {
   op::Plan plan;
   plan.command = "unwrap";
@@ -301,9 +331,9 @@ UnwrapResult unwrap(op::Context& context, const UnwrapRequest& request) {
   LineReader reader(request.file, bundle::max_line);
   const auto proven = prove(context, request, reader);
   auto versions = restored(context, request, proven);
-  const auto waivers = judge(context, proven, versions);
+  const auto waivers = judge(context, request, proven, versions);
   for (auto& version : versions) version.waivers = waivers;
-  if (context.options.dry_run) return {std::move(versions), request.check, {}};
+  if (context.options.dry_run) return {std::move(versions), false, {}};
   const auto random = context.token().random(16 * versions.size());
   for (std::size_t i = 0; i < versions.size(); ++i) {
     const auto* begin = random.data() + 16 * i;
@@ -312,7 +342,7 @@ UnwrapResult unwrap(op::Context& context, const UnwrapRequest& request) {
   if (request.check) return drill(context, request, proven, reader, std::move(versions));
   context.run(plan_of(request, proven, versions), [&] {
     restore_all(context, request, proven, reader, versions);
-    auto changes = key_rows(versions, context.now());
+    auto changes = rows_of(context, versions);
     // What was encrypted under the original names the original's id; and what is learnt of the one holds for the other.
     for (std::size_t i = 0; i < versions.size(); ++i) {
       changes.push_back({"copy", hex(versions[i].id), Json{{"of", hex(proven.records[i].id)}, {"key", versions[i].label()}}});

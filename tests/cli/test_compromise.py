@@ -132,6 +132,24 @@ class Compromise(harness.Case):
         result = self.ok_json("state", "two@1", "suspend", "--reason", "a test")
         self.assertEqual(result["same_key"], [])
 
+    def test_a_suspended_key_stays_suspended(self):
+        self.ok("gen", "fork", "--role", "kek")
+        bundle = self.bundle("held", "fork")
+        plain, sealed = self.dir / "plain", self.dir / "plain.kme"
+        plain.write_text("for later")
+        self.ok("encrypt", "held", "--in", plain, "--out", sealed)
+        self.ok("state", "held", "suspend", "--reason", "a review")
+        for more in ([], ["--activate"]):
+            for dry in ([], ["--dry-run"]):
+                result = self.refused(77, "unwrap", bundle, "--as", "held-2", *more, *dry, says="held@1 is not restored: it is suspended")
+                self.assertIn("kmtool state held@1 resume", result.err)
+        self.refused(77, "decrypt", "--in", sealed, "--out", self.dir / "out.txt")
+        self.assertIs(self.ok_json("unwrap", bundle, "--check")["checked"], True)
+        self.ok("state", "held@1", "resume", "--reason", "reviewed")
+        self.ok("unwrap", bundle, "--as", "held-2", "--activate")
+        self.ok("state", "held-2", "suspend", "--reason", "a review")
+        self.refused(77, "unwrap", bundle, "--as", "held-3", says="held-2@1, the same key, is suspended")
+
 
 if __name__ == "__main__":
     harness.main()

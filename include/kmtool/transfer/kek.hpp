@@ -42,7 +42,7 @@ struct ImportKekResult {
   op::VersionRecord kek;
   std::string opened_by;  ///< label
   std::string signer;     ///< who signed, as it is known here
-  bool checked = false, compared = false;
+  bool checked = false, compared = false;  ///< a drill was made (false in a dry run of one), and held against the KEK that is here
   std::vector<policy::Violation> reported;  ///< what is not as it should be, and does not hinder
   std::vector<bundle::WaiverNote> waived;   ///< at the exporting site
 };

@@ -55,11 +55,13 @@ struct UnwrapRequest {
 };
 struct UnwrapResult {
   std::vector<op::VersionRecord> keys;
-  bool checked = false;
+  bool checked = false;  ///< a drill was made; false in a dry run of one
   std::vector<std::string> compared;  ///< drill: labels that were compared with the key on the token
 };
 /// Restores keys. Signature (of a trusted signer) and seal are verified before any C_UnwrapKey; restored keys are process-only
-/// (deactivated) unless `activate` and still within their originator period. `check`: as session objects, compared, then gone.
+/// (deactivated) unless `activate`, still within their originator period, and as policy asks of a key made here (policy::judge_activation).
+/// A name that exists is refused, but for further versions of a key that was restored too. A key that is suspended here is refused under
+/// whatever name. `check`: as session objects, compared, then gone.
 UnwrapResult unwrap(op::Context& context, const UnwrapRequest& request);
 
 }  // namespace kmtool::transfer
