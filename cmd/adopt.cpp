@@ -10,7 +10,7 @@ namespace {
 
 struct AdoptOptions {
   keys::AdoptRequest request;
-  std::string id, role;
+  std::string id, role, type;
 };
 
 void read_options(AdoptOptions& o) {
@@ -25,6 +25,9 @@ void read_options(AdoptOptions& o) {
     request.id = *id;
   }
   if (!o.role.empty()) request.role = parse_role(o.role);
+  if (o.type.empty()) return;
+  request.type = key_type_from(o.type);
+  if (!request.type) throw Error::usage("--type: " + printable(o.type) + " is no type of kmtool", "kmtool gen --help lists the types");
 }
 
 int run(Globals& globals, AdoptOptions& o) {
@@ -57,13 +60,15 @@ int run(Globals& globals, AdoptOptions& o) {
 }  // namespace
 
 void add_adopt(CLI::App& app, Globals& globals, Action& action) {
-  auto* sub = app.add_subcommand("adopt", "bring keys that other tools made on the token under management");
+  auto* sub = app.add_subcommand("adopt", "bring keys on the token under management: of other tools, or forgotten by a restore");
   auto o = std::make_shared<AdoptOptions>();
   sub->add_option("name", o->request.name, "the name it shall have")->type_name("NAME");
   sub->add_option("--label", o->request.label, "the object's CKA_LABEL")->type_name("LABEL");
   sub->add_option("--id", o->id, "the object's CKA_ID")->type_name("HEX");
-  sub->add_flag("--all", o->request.all, "every key that is not managed; names are made from labels");
+  sub->add_flag("--all", o->request.all, "every key that is not managed; names come from labels");
   sub->add_option("--role", o->role, "where the object's usages do not tell")->type_name("ROLE");
+  sub->add_option("--type", o->type, "where the token does not tell (keys unwrapped on SoftHSM)")->type_name("TYPE");
+  sub->add_option("--from-home", o->request.from_home, "whose the keys are, on a token that several homes use")->type_name("HOME-ID");
   sub->add_option("--owner", o->request.owner, "who is responsible")->type_name("TEXT");
   sub->add_option("--application", o->request.application, "what uses it")->type_name("TEXT");
   sub->callback([&globals, &action, o] { action = [&globals, o] { return run(globals, *o); }; });

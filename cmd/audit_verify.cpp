@@ -82,6 +82,7 @@ void print(Globals& globals, const audit::RecordReport& report, bool all) {
     json["unproven"] = record.unproven;
     json["keys"] = report.keys;
     json["foreign_objects"] = report.foreign;
+    json["found_at_rollback"] = report.found_at_rollback;
     globals.out.json(json);
     return;
   }
@@ -92,7 +93,8 @@ void print(Globals& globals, const audit::RecordReport& report, bool all) {
   globals.out.line("catalog     ok: " + counted(record.rows, "row", "rows") + ", as the entries give them");
   globals.out.line("anchor      " + report.anchor);
   globals.out.line("objects     " + report.objects + (report.objects == "ok" ? ": " + counted(report.keys, "key version", "key versions") + " as recorded" : "") +
-                   (report.foreign > 0 ? ", " + counted(report.foreign, "other object", "other objects") + " on the token" : ""));
+                   (report.foreign > 0 ? ", " + counted(report.foreign, "other object", "other objects") + " on the token" : "") +
+                   (report.found_at_rollback > 0 ? ", of which " + counted(report.found_at_rollback, "key") + " were found there when a restore was accepted" : ""));
   if (record.unproven > 0) warn(globals, counted(record.unproven, "entry", "entries") + " behind the newest checkpoint, made without a login: nothing proves them yet");
 }
 

@@ -1,7 +1,13 @@
 #include <unistd.h>
 
+#include <algorithm>
+#include <iterator>
+#include <set>
+
 #include "common.hpp"
+#include "kmtool/core/text.hpp"
 #include "kmtool/op/admin.hpp"
+#include "kmtool/op/objects.hpp"
 
 namespace kmtool::cmd {
 
@@ -27,6 +33,17 @@ std::vector<std::string> mend_token(const op::Options& options) {
   if (!home.config.embedded || !home::token_object_lost(home.paths, false)) return {};
   home::token_object_lost(home.paths, true);
   return {"put back token.object from the copy that the home keeps"};
+}
+
+/// Keys that an accepted restore found on the token: nobody should have to look for them.
+void say_found(Globals& globals, const std::vector<pkcs11::Object>& found) {
+  if (found.empty()) return;
+  std::set<std::string> labels;
+  for (const auto& object : found) labels.insert(object.label.empty() ? op::describe(object) : printable(object.label));
+  constexpr std::size_t most = 10;
+  std::vector<std::string> shown(labels.begin(), std::next(labels.begin(), static_cast<std::ptrdiff_t>(std::min(most, labels.size()))));
+  if (labels.size() > most) shown.push_back("…");
+  note(globals, "on the token, and not in this journal: " + join(shown, ", ") + "; kmtool adopt --all --dry-run shows which of them can come back");
 }
 
 int print(Globals& globals, const std::vector<op::Check>& checks, const std::vector<std::string>& repairs) {
@@ -101,7 +118,7 @@ int run(Globals& globals, const DoctorOptions& o) {
   options.repair = o.repair;
   auto context = open(globals, options, op::Need::mutation, repairs);
   if (o.accept) {
-    op::accept_rollback(context, o.reason);
+    say_found(globals, op::accept_rollback(context, o.reason));
     repairs.push_back("the rollback anchor now stands at this home's journal");
   }
   for (auto& line : op::repairs_of(context)) repairs.push_back(std::move(line));

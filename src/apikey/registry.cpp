@@ -10,6 +10,7 @@
 #include "kmtool/core/text.hpp"
 #include "kmtool/domain/name.hpp"
 #include "kmtool/domain/reason.hpp"
+#include "kmtool/op/admin.hpp"
 #include "kmtool/policy/judge_api_key.hpp"
 
 namespace kmtool::apikey {
@@ -234,7 +235,8 @@ Published publish(op::Context& context, const PublishRequest& request) {
   const auto path = home::check_output(request.out, replace);
   result.path = path.string();
   const auto last = context.journal().proven("apikey-snapshot", "last");
-  result.sequence = last ? last->json().value("sequence", std::uint64_t{0}) + 1 : 1;
+  // A gateway takes no number that is not above the last one: after a restore nobody knows what that was.
+  result.sequence = std::max(last ? last->json().value("sequence", std::uint64_t{0}) : 0, op::numbers_after_rollback(context)) + 1;
   std::vector<KeyEntry> keys;
   for (auto& record : api_keys(context)) {
     const auto& entry = record.entry;

@@ -2,12 +2,15 @@
 
 #include <algorithm>
 #include <array>
+#include <map>
 #include <set>
+#include <utility>
 
 #include "kmtool/core/encoding.hpp"
 #include "kmtool/core/text.hpp"
 #include "kmtool/op/bundle_out.hpp"
 #include "kmtool/op/object_facts.hpp"
+#include "kmtool/op/objects.hpp"
 
 namespace kmtool::audit {
 namespace {
@@ -67,13 +70,6 @@ void guess_local(const KeysReport& report, policy::TokenTraits& traits) {
 
 // -- what the catalog knows -------------------------------------------------------------------------------------------------
 
-Part part_of(const op::VersionRecord& version, const Object& object) {
-  if (object.object_class == ObjectClass::private_key) return Part::private_half;
-  if (object.object_class == ObjectClass::public_key) return Part::public_half;
-  if (version.role != Role::kek) return Part::value;
-  return object.type(Role::kek) == KeyType::hmac_sha256 ? Part::kek_seal : Part::kek_wrap;
-}
-
 class Catalog {
  public:
   explicit Catalog(op::Context& context) : context_(context), anchor_(context.home.config.anchor_id()) {
@@ -82,13 +78,19 @@ class Catalog {
   }
 
   void claim(const Object& object, ObjectFacts& facts) {
-    facts.owner = ObjectFacts::Owner::nobody;
+    const auto by_label = std::exchange(facts.owner, ObjectFacts::Owner::nobody);
     if (object.id == anchor_ && object.label.starts_with("kmtool-anchor:")) facts.owner = ObjectFacts::Owner::anchor;
     if (signers_.contains(object.id)) facts.owner = ObjectFacts::Owner::signer;
+    if (op::named_as_version(object)) as_versions_.insert(object.label);
+    const auto home = op::home_named_by(object);
+    if (facts.owner == ObjectFacts::Owner::nobody && !home.empty()) {
+      facts.owner = by_label;  // judged as what it is: two anchors share an id, and are relabelled
+      of_homes_.emplace(object.label, home);
+    }
     const auto found = versions_.find(object.id);
     if (object.id.empty() || found == versions_.end() || !facts.is_key()) return;
     const auto& version = found->second;
-    const Part part = part_of(version, object);
+    const Part part = op::part_of(version.role, object);
     const auto& parts = parts_of(version.role);
     facts.owner = ObjectFacts::Owner::key;
     facts.record = version.facts();
@@ -105,7 +107,7 @@ class Catalog {
     }
   }
 
-  void audit(const std::vector<ObjectFacts>& objects, std::vector<policy::Finding>& found) const {
+  void audit(const std::vector<ObjectFacts>& objects, const std::set<std::string>& homes, std::vector<policy::Finding>& found) const {
     for (const auto& [id, version] : versions_) {
       if (version.state == State::destroyed) continue;
       for (const Part part : parts_of(version.role)) {
@@ -120,18 +122,36 @@ class Catalog {
       }
     }
     for (const auto& object : objects) {
-      const bool other_home = object.label.starts_with("kmtool-anchor:") || object.label.starts_with("kmtool-log-signer-") || object.label.starts_with("kmtool-document-signer-");
-      if (object.owner != ObjectFacts::Owner::nobody || !object.is_key()) continue;
-      found.push_back(finding_of("unmanaged", object, other_home ? "it is named as a signer or anchor of another home" : "no version in the catalog has its CKA_ID",
-                                 other_home || !object.holds_secret() ? std::optional(policy::Severity::low) : std::nullopt));
+      if (object.is_key() && (of_homes_.contains(object.label) || object.owner == ObjectFacts::Owner::nobody)) found.push_back(unmanaged(object, homes));
     }
   }
 
  private:
+  /// On a token that serves other homes too a key may well be theirs: only anchors and signers tell whose they are.
+  [[nodiscard]] policy::Finding unmanaged(const ObjectFacts& object, const std::set<std::string>& homes) const {
+    const auto named = of_homes_.find(object.label);
+    const bool other = named != of_homes_.end() && !context_.home.config.home_id.starts_with(named->second);
+    auto finding = finding_of("unmanaged", object, "no version in the catalog has its CKA_ID", other || !object.holds_secret() ? std::optional(policy::Severity::low) : std::nullopt);
+    if (other) {
+      finding.evidence = "it is named as a signer or anchor of another home";
+      finding.fix = "leave it to that home";
+    } else if (named != of_homes_.end()) {
+      finding.evidence = "it is named as a signer or anchor of this home, whose record does not know it: a restore forgot it, or it was planted";
+      finding.fix = "destroy it with the vendor's tool";
+    } else if (!homes.empty() && as_versions_.contains(object.label)) {
+      const auto home = printable(*homes.begin());
+      finding.evidence += "; the token serves the home " + home + " too, whose key it may be";
+      finding.fix = "kmtool audit keys in that home says whether it is its key; once that home is given up: kmtool adopt NAME --id " + object.id + " --from-home " + home;
+    }
+    return finding;
+  }
+
   op::Context& context_;
   Bytes anchor_;
   std::map<Bytes, op::VersionRecord> versions_;
   std::set<Bytes> signers_;
+  std::set<std::string> as_versions_;            ///< labels `payments@3`
+  std::map<std::string, std::string> of_homes_;  ///< labels that name an anchor or signer, and whose
   std::map<Bytes, std::set<Part>> seen_;
 };
 
@@ -217,7 +237,7 @@ KeysReport audit_keys(op::Context& context, bool probe) {
   }
   pair_up(report.objects);
   guess_local(report, traits);
-  catalog.audit(report.objects, report.findings);
+  catalog.audit(report.objects, op::other_homes(context, objects), report.findings);
   judge(context.home.policy, context.token_facts(), traits, report);
   return report;
 }

@@ -1,25 +1,42 @@
 #include "kmtool/audit/record.hpp"
 
+#include <set>
+
 #include "audit/log_keys.hpp"
+#include "kmtool/core/text.hpp"
 #include "kmtool/op/objects.hpp"
 
 namespace kmtool::audit {
 
 namespace {
 
-constexpr const char* not_ours = "it was made behind kmtool's back (kmtool adopt takes a key over)";
+/// What may explain a key that no entry explains, and what to do.
+std::string not_ours(const op::Context& context, const pkcs11::Object& object, const std::set<std::string>& homes) {
+  const auto named = op::home_named_by(object);
+  const bool own = context.home.config.home_id.starts_with(named);
+  if (!named.empty() && !own) return "it is named as an anchor or signer of the home " + printable(named) + " (--allow-foreign where the token is shared)";
+  if (!named.empty()) return "it is named as this home's, and was planted or forgotten by a restore (kmtool doctor --accept-rollback puts on record what it finds)";
+  if (homes.empty() || !op::named_as_version(object)) return "it was made behind kmtool's back (kmtool adopt takes a key over)";
+  return "it was made behind kmtool's back, or by the home " + printable(*homes.begin()) + ", which this token serves too (--allow-foreign where that is so)";
+}
 
 void check_objects(op::Context& context, const VerifyOptions& wanted, RecordReport& report) {
   const auto found = op::compare_objects(context);
   report.keys = found.good;
   const auto before = report.findings.size();
   for (const auto& [label, wrong] : found.wrong) report.findings.push_back("key " + label + ": " + wrong + ": changed or destroyed behind kmtool's back");
+  const auto homes = op::other_homes(context, found.foreign);
+  auto explained = op::found_at_rollback(context);
   for (const auto* list : {&found.foreign, &found.nameless}) {
     for (const auto& object : *list) {
       ++report.foreign;
-      const bool key = object.object_class == pkcs11::ObjectClass::secret_key || object.object_class == pkcs11::ObjectClass::private_key ||
-                       object.object_class == pkcs11::ObjectClass::public_key;
-      if (key && !wanted.foreign_objects) report.findings.push_back("no entry explains the token's " + op::describe(object) + ": " + not_ours);
+      if (!op::is_key(object) || wanted.foreign_objects) continue;
+      if (auto& left = explained[op::describe(object)]; left > 0) {
+        --left;
+        ++report.found_at_rollback;
+        continue;
+      }
+      report.findings.push_back("no entry explains the token's " + op::describe(object) + ": " + not_ours(context, object, homes));
     }
   }
   if (report.findings.size() == before) report.objects = "ok";

@@ -1,91 +1,29 @@
 #include "kmtool/keys/adopt.hpp"
 
 #include <algorithm>
+#include <functional>
 #include <set>
 
+#include "keys/candidate.hpp"
 #include "kmtool/core/encoding.hpp"
 #include "kmtool/core/text.hpp"
-#include "kmtool/domain/name.hpp"
 #include "kmtool/domain/reason.hpp"
 #include "kmtool/op/object_facts.hpp"
+#include "kmtool/op/objects.hpp"
 
 namespace kmtool::keys {
 
 namespace {
 
 using pkcs11::Object;
-using pkcs11::ObjectClass;
-
-/// Why an object cannot be a key of kmtool.
-struct Unfit {
-  std::string why, hint;
-};
-
-bool is_key(const Object& object) {
-  return object.object_class == ObjectClass::secret_key || object.object_class == ObjectClass::private_key || object.object_class == ObjectClass::public_key;
-}
 
 bool has(const std::optional<bool>& flag) { return flag.value_or(false); }
-
-Role role_of(const Object& object, std::optional<Role> wanted) {
-  if (wanted) return *wanted;
-  if (object.object_class == ObjectClass::secret_key) {
-    if (object.type(Role::data)) {
-      if (has(object.encrypt) || has(object.decrypt)) return Role::data;
-      if (has(object.wrap) || has(object.unwrap)) {
-        throw Unfit{"it only wraps: a kek of kmtool is two objects, one that wraps and one that seals", "make a kek with kmtool gen --role kek"};
-      }
-    }
-    if (object.type(Role::mac) && (has(object.sign) || has(object.verify))) return Role::mac;
-  } else if (has(object.sign)) {
-    return Role::sign;
-  } else if (has(object.unwrap) || has(object.decrypt) || has(object.derive)) {
-    return Role::transport;
-  }
-  throw Unfit{"its usages do not tell what it is for", "say --role"};
-}
-
-/// The objects of one CKA_ID as the parts of one key.
-struct Candidate {
-  op::VersionRecord version;
-  std::map<Part, Object> parts;
-};
-
-Candidate candidate_of(const std::vector<Object>& objects, const AdoptRequest& request) {
-  const auto main = std::find_if(objects.begin(), objects.end(), [](const Object& object) { return object.object_class != ObjectClass::public_key; });
-  if (main == objects.end()) throw Unfit{"its private half is not on this token", "a public key alone is nothing to manage"};
-  if (main->id.empty()) throw Unfit{"it has no CKA_ID", "give it one of its own with the tool that made it"};
-  Candidate found;
-  auto& version = found.version;
-  version.role = role_of(*main, request.role);
-  if (version.role == Role::kek) throw Unfit{"a kek of kmtool is two objects, one that wraps and one that seals", "make a kek with kmtool gen --role kek"};
-  const auto type = main->type(version.role);
-  if (!type) throw Unfit{"it is of no type that a " + std::string(to_text(version.role)) + " key of kmtool has", "see the roles and types in kmtool gen --help"};
-  version.type = *type;
-  version.id = main->id;
-  version.token_label = main->label;
-  version.extractable = has(main->extractable);
-  version.origin = "adopted";
-  for (const auto& object : objects) {
-    if (object.label != main->label) throw Unfit{"objects with its CKA_ID carry other labels", "give them one label with the tool that made them"};
-    Part part = Part::value;
-    if (object.object_class == ObjectClass::private_key) part = Part::private_half;
-    if (object.object_class == ObjectClass::public_key) part = Part::public_half;
-    if (!found.parts.emplace(part, object).second) throw Unfit{"several objects of one kind share its CKA_ID", "kmtool does not guess: remove or renumber one"};
-  }
-  for (const Part part : parts_of(version.role)) {
-    if (!found.parts.contains(part)) throw Unfit{"its " + std::string(to_text(part)) + " is not on this token", "both halves of a pair must be there"};
-  }
-  if (found.parts.size() != parts_of(version.role).size()) throw Unfit{"more objects carry its CKA_ID than a " + std::string(to_text(version.role)) + " key has", ""};
-  return found;
-}
 
 void say_flaws(op::Context& context, Candidate& candidate) {
   auto& version = candidate.version;
   const auto traits = op::token_traits(context.token());
   for (const auto& [part, object] : candidate.parts) {
-    const pkcs11::ObjectSpec spec{version.role, version.type, part, version.object_label(), version.id, version.extractable};
-    for (auto& text : context.token().differences(object, spec, true)) version.flaws.push_back(std::move(text));
+    for (auto& text : context.token().differences(object, spec_of(version, part), true)) version.flaws.push_back(std::move(text));
     if (part == Part::public_half) {
       version.public_spki = context.token().public_key(object).spki();
       continue;
@@ -105,37 +43,50 @@ void say_flaws(op::Context& context, Candidate& candidate) {
     if (!more.empty()) version.flaws.push_back("usages beyond its role: " + join(more, ", "));
     // What audit keys would find of it.
     for (const auto& finding : policy::audit_object(context.home.policy, traits, op::object_facts(context.token(), object), context.now())) {
-      version.flaws.push_back(finding.check + ": " + finding.evidence);
+      auto text = finding.check + ": " + finding.evidence;
+      if (std::ranges::find(version.flaws, text) == version.flaws.end()) version.flaws.push_back(std::move(text));  // of both parts of a KEK once
     }
     if (object.label.empty()) version.flaws.emplace_back("no label");
   }
 }
 
-/// A name for a label: bad characters become hyphens; a number is added where the name is taken.
-std::string name_for(const op::Context& context, const std::string& label, const std::set<std::string>& taken) {
-  std::string name;
-  for (const char c : label.substr(0, 56)) {
-    const bool good = std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '.' || c == '_' || c == '-';
-    name += good ? c : '-';
-  }
-  if (name.empty() || std::isalnum(static_cast<unsigned char>(name[0])) == 0) name = "key" + name;
-  auto free = name;
-  for (int i = 2; taken.contains(free) || context.find_key(free); ++i) free = name + "-" + std::to_string(i);
-  return free;
-}
+/// Keys on the token that this home does not manage, by CKA_ID; anchors and signers are left out, whosever they are.
+struct Unmanaged {
+  std::map<Bytes, std::vector<Object>> groups;
+  std::set<std::string> homes;  ///< the others that this token serves
+};
 
-/// Everything on the token that neither this home nor another manages, by CKA_ID.
-std::map<Bytes, std::vector<Object>> unmanaged(op::Context& context) {
+Unmanaged unmanaged(op::Context& context) {
   std::set<Bytes> known{context.home.config.anchor_id()};
   for (const auto& version : context.versions()) known.insert(version.id);
   for (const auto& signer : context.signers()) known.insert(signer.id);
-  std::map<Bytes, std::vector<Object>> found;
-  for (auto& object : context.token().scan()) {
-    const bool of_a_home = object.label.starts_with("kmtool-anchor:") || object.label.starts_with("kmtool-log-signer-") || object.label.starts_with("kmtool-document-signer-");
-    if (!is_key(object) || of_a_home || (known.contains(object.id) && !object.id.empty())) continue;
-    found[object.id].push_back(std::move(object));
+  Unmanaged found;
+  auto objects = context.token().scan();
+  found.homes = op::other_homes(context, objects);
+  for (auto& object : objects) {
+    if (!op::is_key(object) || !op::home_named_by(object).empty() || (known.contains(object.id) && !object.id.empty())) continue;
+    found.groups[object.id].push_back(std::move(object));
   }
   return found;
+}
+
+/// `--from-home`: this home's id, or that of another one which the token serves; eight characters of it will do.
+void require_known_home(const op::Context& context, const AdoptRequest& request, const std::set<std::string>& homes) {
+  constexpr std::size_t short_name = 8;
+  const auto& asked = request.from_home;
+  const auto is = [&](const std::string& home) { return asked.size() >= short_name && (home.starts_with(asked) || asked.starts_with(home)); };
+  if (asked.empty() || is(context.home.config.home_id) || std::ranges::any_of(homes, is)) return;
+  const auto others = printable(join({homes.begin(), homes.end()}, ", "));
+  throw Error::missing("no home " + printable(asked) + " has an anchor or a signer on this token",
+                       "this home is " + context.home.config.home_id + (others.empty() ? "" : "; the other: " + others));
+}
+
+/// Nothing on a token that several homes use tells whose a key is: only the user can, and it is put on record.
+void require_said_whose(const op::Context& context, const AdoptRequest& request, const std::set<std::string>& homes, const std::string& what) {
+  if (homes.empty() || !request.from_home.empty()) return;
+  const auto others = printable(join({homes.begin(), homes.end()}, ", "));
+  throw Error::refused("G-WHERE", "this token serves another home too (" + others + "), and nothing tells whose " + what,
+                       "leave it to that home; where it is this home's, or that home is given up: --from-home " + context.home.config.home_id + " or " + *homes.begin());
 }
 
 std::string described(const std::vector<Object>& objects) {
@@ -144,9 +95,9 @@ std::string described(const std::vector<Object>& objects) {
 }
 
 /// The one group that label or id name.
-std::vector<Object> chosen(op::Context& context, const AdoptRequest& request) {
+std::vector<Object> chosen(op::Context& context, const AdoptRequest& request, Unmanaged& all) {
   std::vector<std::vector<Object>> matches;
-  for (auto& [id, objects] : unmanaged(context)) {
+  for (auto& [id, objects] : all.groups) {
     const bool fits = std::any_of(objects.begin(), objects.end(), [&](const Object& object) {
       return (request.label.empty() || object.label == request.label) && (request.id.empty() || object.id == request.id);
     });
@@ -168,57 +119,148 @@ std::vector<policy::Waiver> judge(op::Context& context, const op::VersionRecord&
   return policy::enforce(context.home.policy, violations, context.options.waivers);
 }
 
-void complete(op::Context& context, Candidate& candidate, const std::string& name) {
-  auto& version = candidate.version;
-  version.name = name;
-  version.created = context.now();
-  version.activated = context.now();
-  version.changed = context.now();
-  version.reason = "adopted";
-  version.expires = policy::originator_end(context.home.policy, version.role, context.now(), std::nullopt);
-  version.token_serial = context.token().info().serial;
-  say_flaws(context, candidate);
-  version.waivers = judge(context, version);
+/// What is being adopted, and the keys that it belongs to as they will be.
+class Batch {
+ public:
+  Batch(op::Context& context, const AdoptRequest& request) : context_(context), request_(request) {}
+
+  [[nodiscard]] std::optional<op::KeyRecord> key(const std::string& name) const {
+    const auto found = keys_.find(name);
+    return found == keys_.end() ? context_.find_key(name) : found->second;
+  }
+  /// Why a candidate cannot be the version that its label says; empty: it can.
+  [[nodiscard]] std::string unlike(const Candidate& candidate) const {
+    const auto& was = candidate.was.value();
+    const auto known = key(was.name);
+    if (known && known->role != candidate.version.role) return "key " + was.name + " is of the role " + std::string(to_text(known->role));
+    const bool taken = context_.find_version(was.name, *was.version) || std::ranges::any_of(result_.keys, [&](const auto& other) { return other.label() == was.text(); });
+    return taken ? "there is already a " + was.text() : std::string();
+  }
+  void take(Candidate candidate, const std::string& name) {
+    auto& version = candidate.version;
+    const bool returns = candidate.was && candidate.was->name == name;
+    auto known = key(name);
+    // Nobody knows what became of it; and nothing new is wrapped under a KEK whose making is not on record.
+    const bool active = !known && version.role != Role::kek;
+    version.name = name;
+    version.version = returns ? *candidate.was->version : 1;
+    if (returns) version.token_label.clear();
+    complete(version, known ? known->cryptoperiod : std::nullopt, active);
+    say_flaws(context_, candidate);
+    version.waivers = judge(context_, version);
+    if (!known) known = new_key(version);
+    if (active) known->active = version.version;
+    known->latest = std::max(known->latest, version.version);
+    if (!request_.owner.empty()) known->owner = request_.owner;
+    if (!request_.application.empty()) known->application = request_.application;
+    for (const auto& [part, object] : candidate.parts) adopted_.push_back(object);
+    keys_[name] = *std::move(known);
+    result_.keys.push_back(std::move(version));
+  }
+  AdoptResult& result() { return result_; }
+  /// They are explained now: what an accepted restore said of them goes.
+  [[nodiscard]] std::vector<journal::Change> found_no_more() const { return op::found_no_more(context_, adopted_); }
+  [[nodiscard]] std::vector<journal::Change> rows() const {
+    std::vector<journal::Change> changes;
+    for (const auto& [name, key] : keys_) changes.push_back(key.change());
+    for (const auto& version : result_.keys) changes.push_back(version.change());
+    return changes;
+  }
+
+ private:
+  void complete(op::VersionRecord& version, std::optional<std::int64_t> period, bool active) const {
+    version.state = active ? State::active : State::deactivated;
+    version.created = context_.now();
+    version.activated = context_.now();
+    version.changed = context_.now();
+    version.reason = active ? "adopted" : "adopted: what became of it before is not known";
+    version.expires = policy::originator_end(context_.home.policy, version.role, context_.now(), period);
+    version.token_serial = context_.token().info().serial;
+  }
+  [[nodiscard]] op::KeyRecord new_key(const op::VersionRecord& version) const {
+    op::KeyRecord key;
+    key.name = version.name;
+    key.role = version.role;
+    key.type = version.type;
+    key.created = version.created;
+    return key;
+  }
+
+  op::Context& context_;
+  const AdoptRequest& request_;
+  std::map<std::string, op::KeyRecord> keys_;
+  std::vector<Object> adopted_;
+  AdoptResult result_;
+};
+
+/// A name for a label: bad characters become hyphens; a number is added where the name is taken.
+std::string name_for(const Batch& batch, const std::string& label) {
+  std::string name;
+  for (const char c : label.substr(0, 56)) {
+    const bool good = std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '.' || c == '_' || c == '-';
+    name += good ? c : '-';
+  }
+  if (name.empty() || std::isalnum(static_cast<unsigned char>(name[0])) == 0) name = "key" + name;
+  auto free = name;
+  for (int i = 2; batch.key(free); ++i) free = name + "-" + std::to_string(i);
+  return free;
 }
 
-std::vector<journal::Change> rows_of(const AdoptRequest& request, const op::VersionRecord& version) {
-  op::KeyRecord key;
-  key.name = version.name;
-  key.role = version.role;
-  key.type = version.type;
-  key.active = 1;
-  key.latest = 1;
-  key.owner = request.owner;
-  key.application = request.application;
-  key.created = version.created;
-  return {key.change(), version.change()};
-}
-
-void adopt_all(op::Context& context, const AdoptRequest& request, AdoptResult& result) {
-  std::set<std::string> taken;
-  for (const auto& [id, objects] : unmanaged(context)) {
-    try {
-      auto candidate = candidate_of(objects, request);
-      complete(context, candidate, name_for(context, candidate.version.token_label, taken));
-      taken.insert(candidate.version.name);
-      result.keys.push_back(std::move(candidate.version));
-    } catch (const Unfit& unfit) {
-      result.skipped.push_back({described(objects), unfit.why});
-    } catch (const Error& error) {
-      if (error.exit() != ExitCode::refused) throw;
-      result.skipped.push_back({described(objects), error.message()});
-    }
+/// A version of a key that is there is taken back unasked only where the token says that it made it: another's value would be trusted by name.
+void require_generated(const Candidate& candidate) {
+  for (const auto& [part, object] : candidate.parts) {
+    if (part == Part::public_half || object.local.value_or(true)) continue;
+    throw Unfit{"it was not generated on this token: kmtool adopt " + candidate.was->name + " --label " + candidate.was->text() + " takes it back where you know it", ""};
   }
 }
 
-void adopt_one(op::Context& context, const AdoptRequest& request, AdoptResult& result) {
+void adopt_all(op::Context& context, const AdoptRequest& request, Batch& batch) {
+  const auto all = unmanaged(context);
+  require_known_home(context, request, all.homes);
+  require_said_whose(context, request, all.homes, "the keys on it are");
+  auto& skipped = batch.result().skipped;
+  const auto trying = [&](const std::vector<Object>& objects, auto&& what) {
+    try {
+      what();
+    } catch (const Unfit& unfit) {
+      skipped.push_back({described(objects), unfit.why});
+    } catch (const Error& error) {
+      if (error.exit() != ExitCode::refused) throw;
+      skipped.push_back({described(objects), error.message()});
+    }
+  };
+  std::vector<std::pair<const std::vector<Object>*, Candidate>> found;
+  for (const auto& group : all.groups) {
+    trying(group.second, [&] { found.emplace_back(&group.second, candidate_of(context, group.second, request)); });
+  }
+  // The newest version of a key that nobody knows is the one that is in use.
+  std::ranges::stable_sort(found, std::greater<>(), [](const auto& one) { return one.second.was ? *one.second.was->version : 0; });
+  for (auto& one : found) {
+    trying(*one.first, [&] {
+      auto& candidate = one.second;
+      const bool returns = candidate.was && batch.unlike(candidate).empty();
+      const auto name = returns ? candidate.was->name : name_for(batch, candidate.version.token_label);
+      if (returns && context.find_key(name)) require_generated(candidate);
+      batch.take(std::move(candidate), name);
+    });
+  }
+}
+
+void adopt_one(op::Context& context, const AdoptRequest& request, Batch& batch) {
   require_name(request.name, "key name");
-  if (context.find_key(request.name)) throw Error::exists("there is already a key " + request.name, "choose another name");
-  const auto objects = chosen(context, request);
+  auto all = unmanaged(context);
+  require_known_home(context, request, all.homes);
+  const auto taken = [&](const std::string& why) { return Error::exists(why, "choose another name"); };
+  const auto objects = chosen(context, request, all);
+  if (std::ranges::any_of(objects, [](const Object& object) { return op::named_as_version(object).has_value(); })) {
+    require_said_whose(context, request, all.homes, "the key " + described(objects) + " is");
+  }
   try {
-    auto candidate = candidate_of(objects, request);
-    complete(context, candidate, request.name);
-    result.keys.push_back(std::move(candidate.version));
+    auto candidate = candidate_of(context, objects, request);
+    const bool returns = candidate.was && candidate.was->name == request.name;
+    if (!returns && context.find_key(request.name)) throw taken("there is already a key " + request.name);
+    if (returns && !batch.unlike(candidate).empty()) throw taken(described(objects) + " cannot come back as " + candidate.was->text() + ": " + batch.unlike(candidate));
+    batch.take(std::move(candidate), request.name);
   } catch (const Unfit& unfit) {
     throw Error::refused("G-SEALED", described(objects) + " cannot be adopted: " + unfit.why, unfit.hint);
   }
@@ -229,22 +271,24 @@ void adopt_one(op::Context& context, const AdoptRequest& request, AdoptResult& r
 AdoptResult adopt(op::Context& context, const AdoptRequest& request) {
   require_note("--owner", request.owner);
   require_note("--application", request.application);
-  AdoptResult result;
+  Batch batch(context, request);
   if (request.all) {
-    adopt_all(context, request, result);
+    adopt_all(context, request, batch);
   } else {
-    adopt_one(context, request, result);
+    adopt_one(context, request, batch);
   }
-  if (context.options.dry_run || result.keys.empty()) return result;
-  std::vector<journal::Change> changes;
+  auto& result = batch.result();
+  if (context.options.dry_run || result.keys.empty()) return std::move(result);
+  auto changes = batch.rows();
+  for (auto& change : batch.found_no_more()) changes.push_back(std::move(change));
   Json details{{"adopted", Json::array()}};
+  if (!request.from_home.empty()) details["from_home"] = request.from_home;
   for (const auto& version : result.keys) {
-    for (auto& change : rows_of(request, version)) changes.push_back(std::move(change));
-    if (details["adopted"].size() < 100) details["adopted"].push_back({{"key", version.label()}, {"flaws", readable_flaws(version)}});
+    if (details["adopted"].size() < 100) details["adopted"].push_back({{"key", version.label()}, {"state", to_text(version.state)}, {"flaws", readable_flaws(version)}});
   }
   const auto target = result.keys.size() == 1 ? result.keys.front().label() : std::to_string(result.keys.size()) + " keys";
   context.note("adopt", target, std::move(details), std::move(changes));
-  return result;
+  return std::move(result);
 }
 
 std::vector<std::string> readable_flaws(const op::VersionRecord& version) {

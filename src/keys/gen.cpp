@@ -7,9 +7,11 @@
 #include "keys/make.hpp"
 #include "kmtool/core/encoding.hpp"
 #include "kmtool/core/file.hpp"
+#include "kmtool/core/text.hpp"
 #include "kmtool/domain/name.hpp"
 #include "kmtool/domain/reason.hpp"
 #include "kmtool/op/bundle_out.hpp"
+#include "kmtool/op/objects.hpp"
 
 namespace kmtool::keys {
 
@@ -40,8 +42,13 @@ void require_free(op::Context& context, const std::vector<std::string>& names) {
   }
   const auto taken = context.token().find_by_labels(labels);
   if (taken.empty()) return;
-  throw Error::exists("the token already has an object labelled " + taken.front().label + ", which kmtool does not manage",
-                      "choose another name, or bring the object under management with kmtool adopt");
+  const auto homes = op::other_homes(context);
+  const auto& label = taken.front().label;
+  if (!homes.empty()) {
+    throw Error::exists("the token already has an object labelled " + label + "; it serves the home " + printable(*homes.begin()) + " too, whose key it may be", "choose another name");
+  }
+  throw Error::exists("the token already has an object labelled " + label + ", which this home does not know",
+                      "choose another name, or bring the object under management: kmtool adopt " + KeyRef::parse(label).name + " --label " + label);
 }
 
 std::vector<policy::Waiver> judge(op::Context& context, const GenRequest& request, const std::vector<op::VersionRecord>& versions,

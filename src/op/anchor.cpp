@@ -54,6 +54,14 @@ std::vector<pkcs11::Object> anchors_among(const Context& context, const std::vec
   return found;
 }
 
+std::uint64_t highest_anchor(const Context& context, const std::vector<pkcs11::Object>& anchors) {
+  std::uint64_t highest = 0;
+  for (const auto& object : anchors) {
+    if (const auto anchor = parse_anchor(object.label, context.home.config.home_id)) highest = std::max(highest, anchor->size);
+  }
+  return highest;
+}
+
 AnchorState check_anchor(Context& context) {
   auto& state = context.state();
   // Where anchors stand, they count, whatever the profile says: an older home has an older one.

@@ -5,6 +5,7 @@
 
 #include "kmtool/core/text.hpp"
 #include "kmtool/domain/name.hpp"
+#include "kmtool/op/objects.hpp"
 #include "op/state.hpp"
 
 namespace kmtool::op {
@@ -153,10 +154,7 @@ std::map<Part, pkcs11::Object> parts_among(const VersionRecord& version, std::ve
       throw Error::tampered("an object on the token carries the id of " + version.label() + " but another label",
                             "it was not made by kmtool; look at it with kmtool doctor");
     }
-    Part part = Part::value;
-    if (object.object_class == pkcs11::ObjectClass::private_key) part = Part::private_half;
-    if (object.object_class == pkcs11::ObjectClass::public_key) part = Part::public_half;
-    if (version.role == Role::kek) part = object.wrap.value_or(false) || object.unwrap.value_or(false) ? Part::kek_wrap : Part::kek_seal;
+    const Part part = part_of(version.role, object);
     if (!found.emplace(part, std::move(object)).second) {
       throw Error::tampered("the token has several objects for " + version.label() + "; kmtool does not guess",
                             "look at them with kmtool doctor and remove the foreign one");

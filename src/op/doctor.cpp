@@ -1,5 +1,7 @@
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <iterator>
 #include <set>
 
 #include "kmtool/core/count.hpp"
@@ -146,25 +148,55 @@ Examination examine_files(const Options& options, const Error& why) {
 
 std::vector<std::string> repairs_of(Context& context) { return context.state().repaired; }
 
-void accept_rollback(Context& context, const std::string& reason) {
+namespace {
+
+/// Beyond every number that the home had counted to: each number is an entry of its own, and the newest that the token remembers is the
+/// anchor's. But an earlier restore may have set the count higher, which this older journal does not know. The clock in milliseconds is beyond
+/// that too, for a number takes longer than that.
+std::uint64_t beyond_all_numbers(Context& context, const std::vector<pkcs11::Object>& anchors) {
+  const auto now = static_cast<std::uint64_t>(std::max<UnixTime>(context.now(), 0)) * 1000;
+  return std::max({now, highest_anchor(context, anchors), context.state().journal->size()});
+}
+
+std::vector<pkcs11::Object> unexplained_keys(Context& context) {
+  auto report = compare_objects(context);
+  auto found = std::move(report.foreign);
+  std::move(report.nameless.begin(), report.nameless.end(), std::back_inserter(found));
+  std::erase_if(found, [](const pkcs11::Object& object) { return !is_key(object); });
+  return found;
+}
+
+}  // namespace
+
+std::uint64_t numbers_after_rollback(Context& context) {
+  const auto row = context.journal().proven("rollback", "accepted");
+  return row ? row->json().value("numbers_after", std::uint64_t{0}) : 0;
+}
+
+std::vector<pkcs11::Object> accept_rollback(Context& context, const std::string& reason) {
   require_reason(reason);
   context.state().anchors.clear();  // what is there does not count any more; make_anchor() removes it by id
   auto old = anchors_among(context, context.token().find_by_id(context.home.config.anchor_id()));
+  auto found = unexplained_keys(context);
   // Work that was open when the older state was kept may have been finished since: nothing is undone on its word.
-  std::vector<journal::Change> closed;
-  for (const auto& row : context.journal().proven_all("intent")) closed.push_back({"intent", row.id, std::nullopt});
-  const std::size_t dropped = closed.size();
+  std::vector<journal::Change> changes;
+  for (const auto& row : context.journal().proven_all("intent")) changes.push_back({"intent", row.id, std::nullopt});
+  const std::size_t dropped = changes.size();
   // Nor does anybody know how often a key has encrypted since: reserve_invocations() refuses from here on.
   for (const auto& version : context.versions()) {
     if (version.role != Role::data || version.state == State::destroyed) continue;
     const Json value{{"key", version.label()}, {"used", invocations_of(context, version).used}, {"uncertain", true}};
-    closed.push_back({"gcm", hex(version.id), value});
+    changes.push_back({"gcm", hex(version.id), value});
   }
-  const Json details{{"reason", reason}, {"size", context.journal().size()}, {"intents_dropped", dropped}};
-  closed.push_back(open_intents({}));
-  context.note("doctor --accept-rollback", context.home.config.home_id, details, std::move(closed));
+  for (auto& change : found_rows(found)) changes.push_back(std::move(change));
+  const auto numbers = beyond_all_numbers(context, old);
+  changes.push_back({"rollback", "accepted", Json{{"time", rfc3339(context.now())}, {"numbers_after", numbers}}});
+  changes.push_back(open_intents({}));
+  const Json details{{"reason", reason}, {"size", context.journal().size()}, {"anchor", highest_anchor(context, old)}, {"intents_dropped", dropped}, {"keys_found", found.size()}};
+  context.note("doctor --accept-rollback", context.home.config.home_id, details, std::move(changes));
   context.state().anchors = std::move(old);
   make_anchor(context);
+  return found;
 }
 
 }  // namespace kmtool::op

@@ -2,12 +2,14 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <map>
 #include <set>
 
 #include "kmtool/core/count.hpp"
 #include "kmtool/core/encoding.hpp"
 #include "kmtool/core/text.hpp"
+#include "kmtool/crypto/digest.hpp"
 #include "kmtool/op/bundle_out.hpp"
 #include "kmtool/tlog/cosignature.hpp"
 #include "op/state.hpp"
@@ -79,6 +81,91 @@ ObjectReport compare_objects(Context& context) {
     }
   }
   return report;
+}
+
+Part part_of(Role role, const pkcs11::Object& object) {
+  if (object.object_class == pkcs11::ObjectClass::private_key) return Part::private_half;
+  if (object.object_class == pkcs11::ObjectClass::public_key) return Part::public_half;
+  if (role != Role::kek) return Part::value;
+  return object.wrap.value_or(false) || object.unwrap.value_or(false) ? Part::kek_wrap : Part::kek_seal;
+}
+
+std::string home_named_by(const pkcs11::Object& object) {
+  using enum pkcs11::ObjectClass;
+  if (object.object_class == secret_key && object.label.starts_with("kmtool-anchor:")) return object.label.substr(14, object.label.find(':', 14) - 14);
+  for (const std::string_view prefix : {"kmtool-log-signer-", "kmtool-document-signer-"}) {
+    const bool pair = object.object_class == private_key || object.object_class == public_key;
+    if (pair && object.label.starts_with(prefix)) return object.label.substr(prefix.size(), object.label.find('@') - prefix.size());
+  }
+  return {};
+}
+
+std::set<std::string> other_homes(const Context& context, const std::vector<pkcs11::Object>& objects) {
+  std::set<std::string> found;
+  for (const auto& object : objects) {
+    auto home = home_named_by(object);
+    if (!home.empty() && !context.home.config.home_id.starts_with(home)) found.insert(std::move(home));
+  }
+  // The short name of a home that has its anchor there too says nothing more.
+  std::erase_if(found, [&](const std::string& home) {
+    return std::any_of(found.begin(), found.end(), [&](const std::string& other) { return other.size() > home.size() && other.starts_with(home); });
+  });
+  return found;
+}
+
+std::set<std::string> other_homes(Context& context) { return other_homes(context, context.token().scan()); }
+
+std::optional<KeyRef> named_as_version(const pkcs11::Object& object) {
+  constexpr std::size_t id_octets = 16;
+  if (object.id.size() != id_octets) return std::nullopt;
+  try {
+    auto ref = KeyRef::parse(object.label);
+    return ref.version ? std::optional(std::move(ref)) : std::nullopt;
+  } catch (const Error&) {  // some other label
+    return std::nullopt;
+  }
+}
+
+namespace {
+
+constexpr const char* found_kind = "found";
+
+std::string found_id(const std::string& description) { return hex(crypto::sha256(view(description))); }
+
+}  // namespace
+
+std::map<std::string, std::size_t> found_at_rollback(Context& context) {
+  const auto& state = context.state();
+  std::map<std::string, std::size_t> found;
+  for (const auto& row : state.proven ? state.journal->proven_all(found_kind) : state.journal->items(found_kind)) {
+    const Json json = row.json();
+    found[json.value("object", "")] = json.value("count", std::size_t{0});
+  }
+  return found;
+}
+
+std::vector<journal::Change> found_rows(const std::vector<pkcs11::Object>& objects) {
+  std::map<std::string, std::size_t> count;
+  for (const auto& object : objects) ++count[describe(object)];
+  std::vector<journal::Change> rows;
+  for (const auto& [text, n] : count) rows.push_back({found_kind, found_id(text), Json{{"object", text}, {"count", n}}});
+  return rows;
+}
+
+std::vector<journal::Change> found_no_more(Context& context, const std::vector<pkcs11::Object>& objects) {
+  const auto found = found_at_rollback(context);
+  std::set<std::string> gone;
+  for (const auto& object : objects) {
+    if (const auto text = describe(object); found.contains(text)) gone.insert(found_id(text));
+  }
+  std::vector<journal::Change> rows;
+  for (const auto& id : gone) rows.push_back({found_kind, id, std::nullopt});
+  return rows;
+}
+
+bool is_key(const pkcs11::Object& object) {
+  using enum pkcs11::ObjectClass;
+  return object.object_class == secret_key || object.object_class == private_key || object.object_class == public_key;
 }
 
 std::string describe(const pkcs11::Object& object) {

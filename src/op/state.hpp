@@ -57,6 +57,8 @@ journal::Head trust_journal(journal::Journal& journal, const std::string& origin
 void prove_log_signer(Context& context);
 /// A token that once hid one of the two anchors was given a third: the two newest stay. Call after check_anchor() found them good.
 void drop_surplus_anchors(Context& context);
+/// The tree size that the newest of them stands at; 0 where none can be read.
+std::uint64_t highest_anchor(const Context& context, const std::vector<pkcs11::Object>& anchors);
 /// Those that are this home's anchors: other objects may carry the same CKA_ID, and are left alone.
 std::vector<pkcs11::Object> anchors_among(const Context& context, const std::vector<pkcs11::Object>& objects);
 /// After a rotation that was cut off: a checkpoint by the new log signer first, then log.pem. The other way round nobody could tell from the

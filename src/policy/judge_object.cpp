@@ -47,7 +47,7 @@ void audit_numbers(const ObjectFacts& object, Found& found) {
 
 void audit_origin(const TokenTraits& traits, const ObjectFacts& object, Found& found) {
   if (!object.holds_secret() || traits.local_correct == false || object.local.value_or(true)) return;
-  if (object.origin == "unwrapped") return;  // its provenance is the sealed and signed bundle, which the journal names
+  if (object.origin == "unwrapped" || object.origin == "imported") return;  // its provenance is the sealed and signed bundle, which the journal names
   if (object.origin == "generated" && object.backed_up) return;
   const bool ours = !object.record && object.kmtool_made();
   found.push_back(finding_of("imported", object, ours ? "CKA_LOCAL is false: unwrapped from a bundle, by its looks" : "CKA_LOCAL is false: it was created from a value, or unwrapped",

@@ -1,11 +1,14 @@
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <set>
 
 #include "kmtool/core/encoding.hpp"
 #include "kmtool/core/file.hpp"
+#include "kmtool/core/text.hpp"
 #include "kmtool/domain/name.hpp"
 #include "kmtool/op/bundle_out.hpp"
+#include "kmtool/op/objects.hpp"
 #include "kmtool/op/workers.hpp"
 #include "kmtool/policy/incoming.hpp"
 #include "kmtool/transfer/transfer.hpp"
@@ -44,6 +47,19 @@ void require_signer(op::Context& context, const UnwrapRequest& request, const bu
                        "get the signer's PEM over a channel you trust, then --signer PEM or kmtool signer trust PEM --name N");
 }
 
+/// Throws missing (66) where the token has a KEK of the bundle that this home's record does not know: made before a restore, or by another home.
+void require_not_forgotten(op::Context& context, const bundle::Header& header) {
+  for (const auto& recipient : header.recipients) {
+    const auto objects = context.token().find_by_id(recipient.id);
+    const bool known = std::ranges::any_of(context.versions(), [&](const auto& version) { return version.id == recipient.id; });
+    if (objects.empty() || known) continue;
+    const auto& label = objects.front().label;
+    const auto was = op::named_as_version(objects.front());
+    throw Error::missing("the bundle's kek " + recipient.kek + " is on this token, as " + printable(label) + ", but this home's record does not know it",
+                         "where a restore forgot it: kmtool adopt " + (was ? was->name : "NAME") + " --id " + hex(recipient.id) + " brings it back");
+  }
+}
+
 /// The first recipient whose KEK is on this token and may unwrap; its seal is verified.
 void open_kek(op::Context& context, const UnwrapRequest& request, Proven& proven) {
   std::string names;
@@ -62,6 +78,7 @@ void open_kek(op::Context& context, const UnwrapRequest& request, Proven& proven
       return;
     }
   }
+  require_not_forgotten(context, proven.summary.header);
   throw Error::missing("none of the bundle's KEKs is on this token: " + names,
                        "unwrap it where one of them is, or import the KEK first");
 }

@@ -26,6 +26,7 @@ struct RecordReport {
   std::string objects = "not checked";  ///< ok, not checked
   std::size_t keys = 0;                 ///< versions whose objects are as recorded
   std::size_t foreign = 0;              ///< objects on the token that the record does not explain
+  std::size_t found_at_rollback = 0;    ///< of these, keys that stand on record since a restore was accepted
   std::vector<std::string> findings;
 };
 /// The journal (journal::verify), who signed its newest checkpoint, the catalog under it; then, with the token: the rollback anchor, the

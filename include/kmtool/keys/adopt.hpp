@@ -13,7 +13,9 @@ struct AdoptRequest {
   std::string label;
   Bytes id;
   bool all = false;
-  std::optional<Role> role;  ///< where the object does not tell
+  std::optional<Role> role;     ///< where the object does not tell
+  std::optional<KeyType> type;  ///< where the token does not tell: the length of unwrapped keys on SoftHSM
+  std::string from_home;        ///< whose the keys are, on a token that several homes use: the id of this home or of another one
   std::string owner, application;
 };
 struct NotAdopted {
@@ -24,9 +26,17 @@ struct AdoptResult {
   std::vector<NotAdopted> skipped;  ///< with `all`
 };
 
-/// Brings keys that other tools made under management, as version 1 of a name. The objects stay as they are; what is wrong with them (imported,
-/// extractable, usages beyond the role…) is recorded in `flaws` and said. Throws missing (66), exists (73), refused (77) for what
-/// cannot be a key of kmtool (a KEK is two objects; half a pair; no CKA_ID; the home's own signers).
+/// Brings keys under management. The objects stay as they are; what is wrong with them (imported, extractable, usages beyond the role…) is
+/// recorded in `flaws` and said.
+///
+/// What other tools made becomes version 1 of a new name, active. What is named and numbered as homes do with their keys (`payments@3`, which a
+/// restored home has forgotten) comes back as that very version where the name is the same. Beside versions that the home knows it comes
+/// back deactivated, for nobody knows its state; so does a KEK always: it opens, and protects nothing more.
+///
+/// On a token that other homes use too, keys that are so named, and `all`, need `from_home`: nothing on the token tells whose a key is.
+///
+/// Throws missing (66), exists (73), refused (77) for what cannot be a key of kmtool (a KEK that is not the complete pair that kmtool makes;
+/// half a pair; no CKA_ID; a home's signers) or might be another home's.
 AdoptResult adopt(op::Context& context, const AdoptRequest& request);
 
 /// The flaws that are meant for people; the others are exact texts that later comparisons forgive.

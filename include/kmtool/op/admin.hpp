@@ -46,8 +46,13 @@ Examination examine(Context& context);
 Examination examine_files(const Options& options, const Error& why);
 /// What opening the context for a mutation finished or undid.
 std::vector<std::string> repairs_of(Context& context);
-/// Records a genuine restore: the anchor is made anew at this journal's head. The context must have skip_anchor.
-void accept_rollback(Context& context, const std::string& reason);
+/// Records a genuine restore: the anchor is made anew at this journal's head. The context must have skip_anchor. Returns the keys on the token
+/// that this journal does not explain, made since or by others; they go on record (found_at_rollback()). So does a number which is beyond all
+/// that were counted up before (numbers_after_rollback()).
+std::vector<pkcs11::Object> accept_rollback(Context& context, const std::string& reason);
+/// What counts up for others to see, such as the number of a snapshot, goes on above this: what it was at when the restored state was left is not
+/// known. 0 where no restore was ever accepted.
+std::uint64_t numbers_after_rollback(Context& context);
 
 /// Makes new log and document signers; the outcome, signed by the old log signer, vouches for them. With `compromised_after` (a tree
 /// size) the old ones are marked compromised from there on, else retired.

@@ -1,8 +1,12 @@
 #pragma once
+#include <map>
+#include <optional>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "kmtool/domain/name.hpp"
 #include "kmtool/op/context.hpp"
 #include "kmtool/tlog/note.hpp"
 
@@ -17,6 +21,25 @@ struct ObjectReport {
 };
 /// Reads every object of the token once.
 ObjectReport compare_objects(Context& context);
+/// Which part of a key of this role an object is: by its class, and for a KEK by its usages. Its type does not tell: the seal of a KEK that was
+/// unwrapped is a generic secret of unknown length on SoftHSM.
+Part part_of(Role role, const pkcs11::Object& object);
+/// The home whose rollback anchor or signer a key object is named as: its id, of signers the first eight characters. Empty: none.
+std::string home_named_by(const pkcs11::Object& object);
+/// The other homes that have an anchor or a signer among these objects, or on the token (`init --join`): ids as home_named_by() gives them.
+std::set<std::string> other_homes(const Context& context, const std::vector<pkcs11::Object>& objects);
+std::set<std::string> other_homes(Context& context);
+/// Keys that `doctor --accept-rollback` found on the token and that the older record does not explain: as describe() gives them, and how many
+/// of each. They are on record, so that they are told from what is planted later.
+std::map<std::string, std::size_t> found_at_rollback(Context& context);
+/// The rows that record them, kind `found`; and for those of these objects that are recorded, their removal.
+std::vector<journal::Change> found_rows(const std::vector<pkcs11::Object>& objects);
+std::vector<journal::Change> found_no_more(Context& context, const std::vector<pkcs11::Object>& objects);
+
+/// Secret, private or public key.
+bool is_key(const pkcs11::Object& object);
+/// Named and numbered as homes do with their keys: label `payments@3`, and a CKA_ID of 16 octets. Says nothing of whose it is.
+std::optional<KeyRef> named_as_version(const pkcs11::Object& object);
 /// `secret key "label" (id 0a0b)`, safe to print.
 std::string describe(const pkcs11::Object& object);
 
