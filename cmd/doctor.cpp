@@ -43,7 +43,7 @@ void say_found(Globals& globals, const std::vector<pkcs11::Object>& found) {
   constexpr std::size_t most = 10;
   std::vector<std::string> shown(labels.begin(), std::next(labels.begin(), static_cast<std::ptrdiff_t>(std::min(most, labels.size()))));
   if (labels.size() > most) shown.push_back("…");
-  note(globals, "on the token, and not in this journal: " + join(shown, ", ") + "; kmtool adopt --all --dry-run shows which of them can come back");
+  note(globals, "on the token, and not in this journal: " + join(shown, ", ") + "; kmtool adopt NAME --label LABEL (or --all) brings back what is this home's");
 }
 
 int print(Globals& globals, const std::vector<op::Check>& checks, const std::vector<std::string>& repairs) {

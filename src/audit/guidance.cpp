@@ -18,7 +18,7 @@ using policy::Severity;
 
 void generation(const GuidanceFacts& facts, GuidanceLine& line) {
   const auto& context = facts.context;
-  line.evidence.push_back(fmt::format("{} of {} key versions were generated in the token, {} unwrapped from bundles, {} adopted", facts.origin("generated"), facts.alive.size(), facts.origin("unwrapped"), facts.origin("adopted")));
+  line.evidence.push_back(fmt::format("{} of {} key versions were generated in the token, {} unwrapped from bundles, {} adopted", facts.origin("generated"), facts.alive.size(), facts.origin("unwrapped") + facts.origin("imported"), facts.origin("adopted")));
   line.evidence.push_back(facts.profile.local_correct ? "the token tells generated keys from imported ones (CKA_LOCAL), and that was read back" : "the token does not tell generated keys from imported ones (CKA_LOCAL): the journal is the only witness");
   const auto& validation = context.home.config.validation;
   line.evidence.push_back(validation ? "recorded validation: " + validation->text() : "no FIPS 140 validation of the module is recorded");

@@ -162,7 +162,10 @@ std::vector<pkcs11::Object> unexplained_keys(Context& context) {
   auto report = compare_objects(context);
   auto found = std::move(report.foreign);
   std::move(report.nameless.begin(), report.nameless.end(), std::back_inserter(found));
-  std::erase_if(found, [](const pkcs11::Object& object) { return !is_key(object); });
+  std::erase_if(found, [&](const pkcs11::Object& object) {
+    const auto named = home_named_by(object);
+    return !is_key(object) || (!named.empty() && !context.home.config.home_id.starts_with(named));  // another home's anchors move on
+  });
   return found;
 }
 

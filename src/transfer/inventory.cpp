@@ -4,11 +4,14 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <optional>
 #include <set>
 
 #include "kmtool/core/count.hpp"
 #include "kmtool/core/file.hpp"
 #include "kmtool/core/text.hpp"
+#include "kmtool/domain/name.hpp"
+#include "kmtool/op/admin.hpp"
 #include "kmtool/op/bundle_out.hpp"
 #include "kmtool/transfer/transfer.hpp"
 
@@ -19,6 +22,33 @@ namespace {
 std::string this_host() {
   char name[256] = {};
   return gethostname(name, sizeof name - 1) == 0 ? name : "";
+}
+
+/// A bundle that this home wrote in the place of the recorded one, and has forgotten because it was put back since; nullopt: it is not one.
+std::optional<op::BundleRecord> forgotten(op::Context& context, const op::BundleRecord& recorded, const VerifyResult& result) {
+  const auto& header = result.summary.header;
+  if (op::numbers_after_rollback(context) == 0 || header.kind != recorded.kind || header.created < recorded.created) return std::nullopt;
+  if (!bundle::signature_by(result.summary, context.document_key(), recorded.path)) return std::nullopt;
+  for (const auto& bundle : context.bundles()) {
+    if (bundle.id == header.id) return std::nullopt;  // a copy of another one
+  }
+  op::BundleRecord found = recorded;
+  LineReader reader(recorded.path, bundle::max_line);
+  const auto read = bundle::read(reader, [&](const bundle::Record& key, std::size_t) { found.keys.push_back(label_of(key.name, key.version)); });
+  if (header.of_kek()) found.keys.resize(1);  // its two records are one key
+  const std::set<std::string> held(found.keys.begin(), found.keys.end());
+  const auto labels = context.bundle_keys(recorded.id);
+  const bool whole = std::ranges::all_of(labels, [&](const auto& label) { return held.contains(label); });
+  if (!whole || read.file_digest != result.summary.file_digest) return std::nullopt;
+  found.id = header.id;
+  found.digest = read.file_digest;
+  found.keks.clear();
+  found.public_keys.clear();
+  found.take_recipients(header.recipients);
+  found.records = header.records;
+  found.created = header.created;
+  found.restored.reset();
+  return found;
 }
 
 BundleCheck check_one(op::Context& context, op::BundleRecord bundle) {
@@ -33,7 +63,12 @@ BundleCheck check_one(op::Context& context, op::BundleRecord bundle) {
   if (!std::filesystem::is_regular_file(bundle.path, error)) return {std::move(bundle), Verdict::bad, "it is not a regular file"};
   try {
     const auto result = verify(&context, bundle.path, std::nullopt);
-    if (result.summary.header.id != bundle.id) return {std::move(bundle), Verdict::bad, "another bundle lies under this name"};
+    if (result.summary.header.id != bundle.id) {
+      auto found = forgotten(context, bundle, result);
+      if (!found) return {std::move(bundle), Verdict::bad, "another bundle lies under this name"};
+      found->verified = context.now();
+      return {*std::move(found), Verdict::ok, "a newer one of this home, which a restore forgot", bundle.id};
+    }
     if (!result.signer.trusted) return {std::move(bundle), Verdict::bad, "signed by someone unknown (" + result.signer.who + ")"};
     if (result.summary.file_digest != bundle.digest) return {std::move(bundle), Verdict::bad, "it is not the file that was written: its digest differs"};
     bundle.verified = context.now();
@@ -89,6 +124,12 @@ std::vector<BundleCheck> verify_bundles(op::Context& context, const std::vector<
     if (check.verdict == BundleCheck::Verdict::bad) check.bundle.bad = printable(check.why).substr(0, 200);
     context.progress("verifying", checks.size(), bundles.size());
   }
+  for (const auto& check : checks) {
+    if (check.replaces.empty()) continue;
+    for (auto& older : checks) {  // kept until a drill with the one whose place was taken
+      if (older.bundle.kept_for == check.replaces) older.bundle.kept_for = check.bundle.id;
+    }
+  }
   if (context.options.dry_run) return checks;
   std::vector<journal::Change> changes;
   Json details{{"verified", 0}, {"not_verified", Json::array()}};
@@ -96,6 +137,13 @@ std::vector<BundleCheck> verify_bundles(op::Context& context, const std::vector<
   for (const auto& check : checks) {
     const bool good = check.verdict == BundleCheck::Verdict::ok;
     if (good) ++verified;
+    if (!check.replaces.empty()) {
+      op::PlannedFile place;
+      place.bundle = check.bundle.id;
+      place.replaces = check.replaces;
+      for (auto& change : op::replaced_changes(context, place, check.bundle)) changes.push_back(std::move(change));
+      details["forgotten"].push_back({{"bundle", check.bundle.id}, {"replaces", check.replaces}});
+    }
     if (good || check.verdict == BundleCheck::Verdict::bad) {
       for (auto& change : check.bundle.changes()) changes.push_back(std::move(change));
     }

@@ -19,7 +19,11 @@ class Forgotten(harness.Case):
         cls.ok("gen", "ledger", "--role", "data", "--backup", cls.dir / "ledger.kmb", "--kek", "root")
         cls.ok("gen", "tags", "--role", "mac")
         cls.ok("home", "backup", cls.dir / "h.kmh")
+        cls.older = cls.dir / "ledger.older"
+        shutil.copy(cls.dir / "ledger.kmb", cls.older)
         cls.ok("rotate", "root", "--rewrap-all")
+        cls.moved = cls.dir / "ledger.moved"
+        shutil.copy(cls.dir / "ledger.kmb", cls.moved)
         cls.plain, cls.sealed = cls.dir / "plain", cls.dir / "sealed"
         cls.plain.write_text("the ledger")
         cls.ok("rotate", "ledger", "--backup", cls.dir / "ledger2.kmb")
@@ -35,6 +39,7 @@ class Forgotten(harness.Case):
         for folder, kept in ((self.home, self.kept), (self.token.folder, self.objects_kept)):
             shutil.rmtree(folder)
             shutil.copytree(kept, folder)
+        shutil.copy(self.moved, self.dir / "ledger.kmb")
         self.ok("home", "restore", self.dir / "h.kmh", "--force")
         self.accepted = self.ok("doctor", "--accept-rollback", "--reason", "a test")
 
@@ -47,6 +52,10 @@ class Forgotten(harness.Case):
         verified = self.ok_json("audit", "verify")
         self.assertEqual((verified["objects"], verified["found_at_rollback"]), ("ok", 9))
         self.assertIn("9 keys were found there when a restore was accepted", self.ok("audit", "verify").out)
+        # Signers cannot come back: new ones take over, and the forgotten ones stay explained.
+        self.ok("signer", "rotate")
+        self.ok("gen", "after", "--role", "data")
+        self.assertEqual(self.ok_json("audit", "verify")["found_at_rollback"], 9)
         # What is planted later is not among them.
         self.pkcs11_tool(self.home, "--keygen", "--key-type", "AES:32", "--label", "planted", "--id", "0bad")
         self.refused(65, "audit", "verify", says="planted")
@@ -74,6 +83,24 @@ class Forgotten(harness.Case):
         self.assertIs(self.ok_json("doctor")["healthy"], True)
         self.ok("audit", "verify")
         self.refused(73, "adopt", "root", "--label", "root@2")
+
+    def test_a_bundle_that_was_written_anew_is_followed(self):
+        bundle = str(self.dir / "ledger.kmb")
+        own = lambda: [b for b in self.ok_json("bundles")["bundles"] if b["path"] == bundle]  # noqa: E731
+        self.assertEqual(own()[0]["kek"], "root@1")
+        self.ok("adopt", "root", "--label", "root@2")
+        checks = {b["path"]: b for b in self.ok_json("bundles", "--verify-all")["bundles"]}
+        self.assertEqual((checks[bundle]["verdict"], checks[bundle]["kek"]), ("ok", "root@2"))
+        self.assertIn("a restore forgot", checks[bundle]["why"])
+        self.assertEqual([(b["kek"], b["verified"] is None) for b in own()], [("root@2", False)])
+        self.ok("audit", "verify")
+        # And it moves on, as any other; a copy of it or an older one in its place is none.
+        rotated = self.ok_json("rotate", "root", "--rewrap-all")
+        self.assertEqual([r["file"] for r in rotated["rewrapped"]], [bundle])
+        self.assertEqual(own()[0]["kek"], "root@3")
+        shutil.copy(self.older, bundle)
+        self.assertEqual(self.kmtool("bundles", "--verify-all").code, 1)
+        self.ok("unwrap", self.older, "--check")
 
     def test_another_version_opens_what_it_protected(self):
         self.refused(66, "decrypt", "--in", self.sealed, "--out", self.dir / "never")

@@ -12,9 +12,11 @@ struct BundleCheck {
   op::BundleRecord bundle;  ///< `verified` is set where it is good
   enum class Verdict { ok, elsewhere, missing, bad } verdict = Verdict::ok;
   std::string why;
+  std::string replaces = {};  ///< id of the recorded bundle whose place this one took before a restore, which forgot it; empty: it is that one
 };
 /// Reads every bundle of these that should lie on this host: structure, signature, and the seals of the KEKs on this token. What was
-/// verified, and what was not, is journalled in one entry.
+/// verified, and what was not, is journalled in one entry. In a home that was put back (doctor --accept-rollback) a newer bundle of its own
+/// that lies in the place of a recorded one, and holds all that it held, is put on record in its place.
 std::vector<BundleCheck> verify_bundles(op::Context& context, const std::vector<op::BundleRecord>& bundles);
 
 struct Confirmed {
