@@ -7,7 +7,7 @@ import gateway
 import harness
 
 
-class Round(gateway.GatewayCase):
+class Home(gateway.GatewayCase):
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
@@ -19,6 +19,8 @@ class Round(gateway.GatewayCase):
     def publish(self, *more):
         return self.ok_json("apikey", "publish", "--out", self.snapshot, *more)
 
+
+class Round(Home):
     def test_round(self):
         web = self.ok_json("apikey", "create", "--app", "web", "--ip", "198.51.100.0/24", "--rate", "1000/min")
         mobile = self.ok_json("apikey", "create", "--app", "mobile", "--unrestricted")
@@ -57,6 +59,34 @@ class Round(gateway.GatewayCase):
         self.assertEqual((counts["mobile"][0], counts["mobile"][1]["revoked"] >= 1), (allowed, True))
         again = self.ok_json("apikey", "usage", "--ingest", self.state)
         self.assertEqual({k["app"]: k["allowed"] for k in again["keys"]}, {"web": 2, "mobile": allowed})
+
+
+class Restored(Home):
+    def test_revocations_arrive_after_a_restore(self):
+        """The restored home had published fewer snapshots than the gateway has seen."""
+        self.snapshot = self.dir / "restored.kmk"
+        kept = self.ok_json("apikey", "create", "--app", "kept", "--unrestricted")
+        self.publish()
+        self.ok("home", "backup", self.dir / "h.kmh")
+        made_since = self.ok_json("apikey", "create", "--app", "since", "--unrestricted")
+        for _ in range(4):
+            seen = self.publish()["sequence"]
+
+        class Signer:
+            pem = self.document
+        gate = gateway.Gateway(self, self.snapshot, Signer, self.dir / "restored-state")
+        self.addCleanup(lambda: gate.process.poll() is None and gate.kill())
+        for key in (kept, made_since):
+            self.verdict(gate.ask(X_Api_Key=key["key"]), 200)
+        self.ok("home", "restore", self.dir / "h.kmh", "--force")
+        self.ok("doctor", "--accept-rollback", "--reason", "a test")
+        self.refused(66, "apikey", "revoke", made_since["id"], "--reason", "unknown here")
+        self.ok("apikey", "revoke", kept["id"], "--reason", "lost")
+        self.assertGreater(self.publish()["sequence"], seen)
+        gate.wait(lambda: gate.ask(X_Api_Key=kept["key"]).status == 403)
+        self.verdict(gate.ask(X_Api_Key=kept["key"]), 403, "revoked")
+        self.verdict(gate.ask(X_Api_Key=made_since["key"]), 401, "unknown")
+        self.assertEqual(gate.stop()[0], 0)
 
 
 if __name__ == "__main__":
