@@ -206,11 +206,12 @@ std::string name_for(const Batch& batch, const std::string& label) {
   return free;
 }
 
-/// A version of a key that is there is taken back unasked only where the token says that it made it: another's value would be trusted by name.
+/// A version of a key that is there is taken back unasked only where the token says that it made it (CKA_LOCAL): another value would be
+/// trusted by its name.
 void require_generated(const Candidate& candidate) {
   for (const auto& [part, object] : candidate.parts) {
     if (part == Part::public_half || object.local.value_or(true)) continue;
-    throw Unfit{"it was not generated on this token: kmtool adopt " + candidate.was->name + " --label " + candidate.was->text() + " takes it back where you know it", ""};
+    throw Unfit{"the token does not say that it was generated there: kmtool adopt " + candidate.was->name + " --label " + candidate.was->text() + " takes it back where you know it", ""};
   }
 }
 

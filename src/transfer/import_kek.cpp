@@ -125,8 +125,12 @@ void require_free(op::Context& context, const op::VersionRecord& version, const 
     throw Error::exists("there is already a key " + (only_imported ? version.label() : version.name), "import it beside that one: --as NEWNAME");
   }
   auto& token = context.token();
-  if (!token.find_by_label(version.label()).empty() || !token.find_by_id(version.id).empty()) {
-    throw Error::exists("the token already has an object with the label or the id of " + version.label() + ", which kmtool does not manage",
+  if (!token.find_by_id(version.id).empty()) {
+    throw Error::exists("this kek is on the token already, but this home's record does not know it",
+                        "where a restore forgot it: kmtool adopt " + version.name + " --id " + hex(version.id) + " --type " + std::string(to_text(version.type)));
+  }
+  if (!token.find_by_label(version.label()).empty()) {
+    throw Error::exists("the token already has an object labelled " + version.label() + ", which this home does not know",
                         "import under another name (--as NEWNAME), or remove it with the tool that made it");
   }
 }

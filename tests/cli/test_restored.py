@@ -238,6 +238,9 @@ class Imported(harness.Case):
         """Its own number of octets SoftHSM does not tell of a key that was unwrapped."""
         self.ok("home", "restore", self.dir / "b.kmh", "--force", home=self.b)
         self.ok("doctor", "--accept-rollback", "--reason", "a test", home=self.b)
+        forgotten = self.refused(73, "import-kek", self.kek, "--signer", self.a / "signers/document.pem", home=self.b, says="this home's record does not know it")
+        self.assertIn("kmtool adopt root --id ", forgotten.err)
+        self.assertIn(" --type aes-128", forgotten.err)
         self.refused(77, "adopt", "root", "--label", "root@1", home=self.b, says="--type")
         kek = self.ok_json("adopt", "root", "--label", "root@1", "--type", "aes-128", home=self.b)["keys"][0]
         self.assertEqual((kek["label"], kek["type"], kek["state"]), ("root@1", "aes-128", "deactivated"))
