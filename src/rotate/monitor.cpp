@@ -96,16 +96,17 @@ class Look {
 
   /// Keys that were in use and were called compromised: none took their place, a copy goes on, or bundles are under them still.
   void compromised() {
+    const auto versions = context_.versions();
+    if (std::none_of(versions.begin(), versions.end(), [](const auto& version) { return version.state == State::compromised; })) return;
     const op::Copies copies(context_);
     std::set<std::string> ids, labels;
-    for (const auto& version : context_.versions()) {
+    for (const auto& version : versions) {
       if (version.state != State::compromised) continue;
       ids.merge(copies.same_key(version.id));
       if (version.role == Role::kek) labels.insert(version.label());
     }
-    if (ids.empty()) return;
     std::vector<std::string> alone, going_on, under;
-    for (const auto& version : context_.versions()) {
+    for (const auto& version : versions) {
       if (version.state == State::active && ids.contains(hex(version.id))) going_on.push_back(version.label() + " is the same key as one that is compromised");
       if (version.state != State::compromised || !version.activated) continue;
       const auto key = context_.find_key(version.name);

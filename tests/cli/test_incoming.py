@@ -50,6 +50,10 @@ class Policy(Incoming):
         self.assertIsNone(self.state("weak@1"))
         self.ok("unwrap", bundle, home=self.b)
         self.assertEqual(self.state("weak@1"), "deactivated")
+        self.ok("unwrap", bundle, "--as", "weak-1", "--waive", "G-GEN=to read old files", home=self.b)
+        self.assertEqual(self.ok_json("show", "weak-1@1", home=self.b)["keys"][0]["waivers"], [{"rule": "G-GEN", "reason": "to read old files"}])
+        found = {one["object"]["label"]: one.get("waived") for one in self.ok_json("audit", "keys", home=self.b)["findings"] if "minimum of 256" in one["evidence"]}
+        self.assertEqual((found["weak@1"], found["weak-1@1"]), (None, "to read old files"))
         self.ok("unwrap", bundle, "--as", "weak-2", "--activate", "--waive", "G-GEN=until march", home=self.b)
         self.assertEqual(self.ok_json("show", "weak-2@1", home=self.b)["keys"][0]["waivers"], [{"rule": "G-GEN", "reason": "until march"}])
 
