@@ -7,8 +7,9 @@ namespace kmtool::transfer {
 
 Compromises::Compromises(op::Context& context) : context_(context), copies_(context) {
   for (const auto& version : context.versions()) {
+    const bool retired = version.state == State::deactivated && version.activated;  // not one that came back for processing only
     const bool suspect = version.state == State::compromised || version.state == State::suspended || version.state == State::destroyed;
-    if (suspect) suspects_.insert_or_assign(hex(version.id), Known{version.label(), version.state});
+    if (suspect || retired) suspects_.insert_or_assign(hex(version.id), Known{version.label(), version.state});
   }
 }
 
@@ -51,10 +52,10 @@ std::string Compromises::of(const bundle::Header& header) {
   return {};
 }
 
-std::string Compromises::suspended(const bundle::Record& record) const {
+std::string Compromises::same_key_in(const bundle::Record& record, State state) const {
   for (const auto& id : copies_.same_key(record.id)) {
     const auto found = suspects_.find(id);
-    if (found != suspects_.end() && found->second.state == State::suspended) return found->second.label;
+    if (found != suspects_.end() && found->second.state == state) return found->second.label;
   }
   return {};
 }

@@ -18,17 +18,20 @@ class Compromises {
   /// Why whatever is in the bundle is: a KEK that it is under.
   std::string of(const bundle::Header& header);
   /// The suspended version that this record's key is, or a restored copy of it; empty: none. Such a key does nothing until that is over.
-  [[nodiscard]] std::string suspended(const bundle::Record& record) const;
+  [[nodiscard]] std::string suspended(const bundle::Record& record) const { return same_key_in(record, State::suspended); }
+  /// One that was active here and was deactivated: it protects nothing any more, under no name.
+  [[nodiscard]] std::string retired(const bundle::Record& record) const { return same_key_in(record, State::deactivated); }
 
  private:
   struct Known {
     std::string label;
     State state;
   };
+  [[nodiscard]] std::string same_key_in(const bundle::Record& record, State state) const;
   bool compromised(const Known& known);
 
   op::Context& context_;
-  std::map<std::string, Known> suspects_;               ///< compromised, suspended and destroyed versions by CKA_ID in hex
+  std::map<std::string, Known> suspects_;               ///< versions that ceased to be active, by CKA_ID in hex
   op::Copies copies_;
   std::optional<std::set<std::string>> called_so_;      ///< labels that were ever called compromised: read when it is first asked for
 };

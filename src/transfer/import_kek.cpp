@@ -124,6 +124,10 @@ void require_free(op::Context& context, const op::VersionRecord& version, const 
   if (known && (!only_imported || context.find_version(version.name, version.version))) {
     throw Error::exists("there is already a key " + (only_imported ? version.label() : version.name), "import it beside that one: --as NEWNAME");
   }
+  const auto newer = std::ranges::find_if(versions, [&](const auto& other) { return other.name == version.name && other.version > version.version; });
+  if (version.state == State::active && newer != versions.end()) {
+    throw Error::refused("G-WORK", version.label() + " cannot be activated: " + newer->label() + ", which succeeded it, is here", "import it without --activate: it then only unwraps");
+  }
   auto& token = context.token();
   if (!token.find_by_id(version.id).empty()) {
     throw Error::exists("this kek is on the token already, but this home's record does not know it",

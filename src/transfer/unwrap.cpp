@@ -106,11 +106,12 @@ Proven prove(op::Context& context, const UnwrapRequest& request, LineReader& rea
 
 std::string new_name(const UnwrapRequest& request, const bundle::Record& record) { return request.as.empty() ? record.name : request.as; }
 
-void require_activatable(const bundle::Record& record, const std::string& compromise, UnixTime now) {
+void require_activatable(const bundle::Record& record, const std::string& compromise, const std::string& retired, UnixTime now) {
   const bool in_period = !record.expires || *record.expires > now;
-  if (record.state == State::active && in_period && compromise.empty()) return;
+  if (record.state == State::active && in_period && compromise.empty() && retired.empty()) return;
   std::string why = "its originator period ended " + (record.expires ? rfc3339(*record.expires) : "");
   if (in_period) why = "it was " + std::string(to_text(record.state)) + " when it was wrapped";
+  if (!retired.empty()) why = (retired == label_of(record.name, record.version) ? "it" : retired + ", the same key,") + " was deactivated";
   if (!compromise.empty()) why = compromise;
   throw Error::refused("G-WORK", label_of(record.name, record.version) + " cannot be activated: " + why,
                        "restore it without --activate: it then decrypts and verifies only" +
@@ -180,7 +181,7 @@ std::vector<op::VersionRecord> restored(op::Context& context, const UnwrapReques
     auto compromise = known.of(record);
     if (compromise.empty()) compromise = of_bundle;
     if (request.activate) {
-      require_activatable(record, compromise, context.now());
+      require_activatable(record, compromise, known.retired(record), context.now());
       activate(context, versions[i]);
     } else if (!compromise.empty()) {
       versions[i].state = State::compromised;

@@ -150,6 +150,16 @@ class Compromise(harness.Case):
         self.ok("state", "held-2", "suspend", "--reason", "a review")
         self.refused(77, "unwrap", bundle, "--as", "held-3", says="held-2@1, the same key, is suspended")
 
+    def test_a_key_that_was_deactivated(self):
+        """It protects nothing any more, under no name; what came back for processing only stands in nobody's way."""
+        self.ok("gen", "twig", "--role", "kek")
+        bundle = self.bundle("former", "twig")
+        self.ok("unwrap", bundle, "--as", "former-reads")
+        self.ok("unwrap", bundle, "--as", "former-works", "--activate")
+        self.ok("rotate", "former")
+        self.refused(77, "unwrap", bundle, "--as", "former-again", "--activate", says="former@1 cannot be activated: it was deactivated")
+        self.ok("unwrap", bundle, "--as", "former-again")
+
 
 if __name__ == "__main__":
     harness.main()

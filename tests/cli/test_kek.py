@@ -229,6 +229,15 @@ class Parents(Sites):
         self.ok("import-kek", two, "--signer", self.a_signer, "--activate", home=self.b)
         states = {k["label"]: k["state"] for k in self.ok_json("list", home=self.b)["keys"]}
         self.assertEqual((states["turning@1"], states["turning@2"]), ("deactivated", "active"))
+        # The newest protects, in whatever order they come.
+        self.ok("gen", "winding", "--role", "kek", "--type", "aes-128", "--exportable", home=self.a)
+        one, two = self.out("w1.kmb"), self.out("w2.kmb")
+        self.ok("export-kek", "winding", *self.to_b(), "--out", one, home=self.a)
+        self.ok("rotate", "winding", "--backup", two, home=self.a)
+        self.ok("import-kek", two, "--signer", self.a_signer, "--activate", home=self.b)
+        self.refused(77, "import-kek", one, "--signer", self.a_signer, "--activate", home=self.b, says="winding@2, which succeeded it, is here")
+        self.ok("import-kek", one, "--signer", self.a_signer, home=self.b)
+        self.assertEqual(self.ok_json("show", "winding", home=self.b)["keys"][0]["version"], 2)
         # A name of B's own is not mixed with one from elsewhere.
         self.ok("gen", "own", "--role", "kek", home=self.b)
         self.ok("gen", "own", "--role", "kek", "--type", "aes-128", "--exportable", home=self.a)
