@@ -249,7 +249,7 @@ StateResult change_state(op::Context& context, const StateRequest& request) {
     auto before = context.resolve(label_of(key.name, *key.active));
     if (request.transition == Transition::resume) {
       throw Error::refused("G-WORK", before.label() + " is active: " + version.label() + " cannot be resumed beside it",
-                           "deactivate one of them: kmtool state " + before.label() + " deactivate --reason TEXT");
+                           "kmtool state " + version.label() + " deactivate --reason TEXT: it then processes what it protected, and " + before.label() + " stays active");
     }
     changes = transition_changes(key, before, State::deactivated, now, "succeeded by " + version.label());
     result.replaced = std::move(before);

@@ -91,7 +91,7 @@ std::vector<Violation> judge_import(const Policy& policy, const KeyFacts& opener
   if (!may_process(opener.state)) {
     found.push_back(never("G-WORK", fmt::format("{} is {}: it does not unwrap", label, to_text(opener.state)),
                           opener.state == State::destroyed ? "have the kek exported to another key of this token"
-                                                           : fmt::format("kmtool state {} {} --reason TEXT", label, opener.state == State::suspended ? "resume" : "activate")));
+                                                           : how_to_process(label, opener.state)));
   } else if (opener.state == State::compromised) {
     found.push_back(reported("G-WORK", fmt::format("{} is compromised: whoever has it may have this kek too", label), "rotate the kek: kmtool rotate NAME --rewrap-all"));
   }

@@ -182,7 +182,7 @@ std::vector<Violation> judge_unwrap(const Policy& policy, const KeyFacts& kek, c
   } else if (!may_process(kek.state)) {
     found.push_back(
         never("G-WORK", fmt::format("kek {} is {}: it neither wraps nor unwraps", label, to_text(kek.state)),
-              fmt::format("kmtool state {} {} --reason TEXT", label, kek.state == State::suspended ? "resume" : "activate")));
+              how_to_process(label, kek.state)));
   } else if (kek.originator_end && now >= *kek.originator_end + period_of(policy, Role::kek).recipient) {
     found.push_back(reported("G-WORK", fmt::format("the recipient period of kek {} is over as well", label),
                              fmt::format("move what it carries to a new kek: kmtool rotate {} --rewrap-all", name_of(kek))));

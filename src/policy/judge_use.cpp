@@ -37,7 +37,7 @@ void judge_state(const KeyFacts& key, Use use, UnixTime now, std::vector<Violati
   if (key.state == State::pre_activation || key.state == State::suspended) {
     const bool suspended = key.state == State::suspended;
     found.push_back(never("G-WORK", fmt::format("{} is {}: it does nothing until it is {}", label, to_text(key.state), suspended ? "resumed" : "activated"),
-                          fmt::format("kmtool state {} {} --reason TEXT", label, suspended ? "resume" : "activate")));
+                          protects(use) && suspended ? fmt::format("kmtool state {} resume --reason TEXT, or use the active version ({})", label, name) : how_to_process(label, key.state)));
   } else if (key.state == State::destroyed) {
     found.push_back(never("G-WORK", label + " is destroyed", protects(use) ? rotate : "restore it from a bundle: kmtool unwrap FILE --as NEWNAME"));
   } else if (!protects(use)) {

@@ -21,4 +21,11 @@ struct Standing {
 };
 std::vector<Standing> judge_standing(const Policy& policy, const KeyFacts& key, UnixTime now);
 
+/// What gets a version that does nothing (pre-activation, suspended) to process again. A suspended one that another version has succeeded
+/// cannot be resumed beside it.
+inline std::string how_to_process(const std::string& label, State state) {
+  if (state != State::suspended) return "kmtool state " + label + " activate --reason TEXT";
+  return "kmtool state " + label + " resume --reason TEXT, or deactivate where another version is active: it then processes what it protected";
+}
+
 }  // namespace kmtool::policy

@@ -50,8 +50,10 @@ void find_keks(op::Context& context, const RewrapRequest& request, const KekObje
 /// The first recipient whose KEK may still unwrap; its seal is still to be proven.
 void open_with(const bundle::Summary& summary, KekObjects& keks, Prepared& prepared) {
   const auto& recipients = summary.header.recipients;
+  std::string suspended;
   for (std::size_t i = 0; i < recipients.size(); ++i) {
     const auto* version = keks.version_with(recipients[i].id);
+    if (version != nullptr && version->state == State::suspended) suspended = version->label();
     if (version == nullptr || !may_process(version->state)) continue;
     const auto& kek = keks.get(*version);
     prepared.seal = kek.seal.handle;
@@ -60,7 +62,8 @@ void open_with(const bundle::Summary& summary, KekObjects& keks, Prepared& prepa
     prepared.opens_by = recipients[i].algorithm;
     return;
   }
-  throw Stays{"none of its KEKs may unwrap on this token"};
+  throw Stays{"none of its KEKs may unwrap on this token" +
+              (suspended.empty() ? "" : ": " + suspended + " is suspended, and unwraps when it is deactivated (kmtool state " + suspended + " deactivate --reason TEXT)")};
 }
 
 std::vector<policy::Waiver> judge(op::Context& context, const bundle::Header& header, const std::vector<op::VersionRecord>& keks,
