@@ -38,14 +38,18 @@ SecretBytes random_secret(op::Context& context, std::size_t size) {
 
 /// The bundle that a share file names, also one that is encrypted (in the line
 /// above its PEM); empty for anything else.
-std::string bundle_named_by(const fs::path& path) {
+std::string bundle_named_by(const fs::path& path) try {
   const auto text = read_secret_file(path, std::size_t{64} << 10);
   const std::string_view all(reinterpret_cast<const char*>(text.reveal().data()), text.size());
-  if (!all.starts_with("kmtool share 1\n") && !all.starts_with("# kmtool share")) return {};
-  const auto at = all.find("bundle ");
+  const bool plain = all.starts_with("kmtool share 1\n");
+  if (!plain && !all.starts_with("# kmtool share")) return {};
+  const std::string_view before = plain ? "\nbundle " : "bundle ";  // a plain one's second line says `--bundle` too
+  const auto at = all.find(before);
   if (at == std::string_view::npos) return {};
-  const auto begin = all.find_first_not_of(' ', at + 7);
+  const auto begin = all.find_first_not_of(' ', at + before.size());
   return begin == std::string_view::npos ? "" : std::string(all.substr(begin, 36));
+} catch (const Error&) {
+  return {};
 }
 
 void remove_quietly(const fs::path& path) {
@@ -127,14 +131,15 @@ struct Maker::Impl {
 
   void require_free(const fs::path& file) const {
     std::error_code ignored;
-    if (context.options.overwrite || !fs::exists(fs::symlink_status(file, ignored))) return;
+    if (!fs::exists(fs::symlink_status(file, ignored))) return;
     const auto named = bundle_named_by(file);
-    const auto known = context.bundles();
-    const bool leftover =
-        !named.empty() && std::none_of(known.begin(), known.end(), [&](const auto& one) { return one.id == named; });
-    if (!leftover)
-      throw Error::exists(printable(file.string()) + " exists",
-                          "choose another folder for the shares, or say --force to replace it");
+    for (const auto& known : context.bundles()) {
+      if (named.empty() || known.id != named) continue;
+      throw Error::exists(printable(file.string()) + " is a share of " + printable(known.path),
+                          "choose another folder for the shares; not even --force replaces one that a bundle of the catalog needs");
+    }
+    if (context.options.overwrite || !named.empty()) return;  // of no bundle: left by an interrupted command
+    throw Error::exists(printable(file.string()) + " exists", "choose another folder for the shares, or say --force to replace it");
   }
 
   void describe(bundle::Header& header) {

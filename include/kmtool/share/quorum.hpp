@@ -45,7 +45,8 @@ class Maker {
  public:
   /// Looks at everything that can be looked at beforehand: names, certificates,
   /// files in the way. Share files of a bundle that no catalog knows are
-  /// leftovers of an interrupted command, and are replaced. Throws usage (64),
+  /// leftovers of an interrupted command, and are replaced; those of one that
+  /// it knows never are. Throws usage (64),
   /// exists (73), refused (77), damaged (65).
   Maker(op::Context& context, QuorumRequest request, const std::filesystem::path& bundle);
   ~Maker();
