@@ -6,6 +6,7 @@
 #include <memory>
 
 #include "kek.hpp"
+#include "share.hpp"
 #include "kmtool/core/count.hpp"
 #include "kmtool/core/text.hpp"
 #include "kmtool/domain/name.hpp"
@@ -17,6 +18,7 @@ namespace {
 struct RotateOptions {
   rotate::Request request;
   std::vector<std::string> rewrap;
+  QuorumOptions quorum;
   std::string within, backup, overlap;
   bool no_wait = false;
 };
@@ -28,6 +30,7 @@ std::vector<std::string> lines_of(const rotate::Report& report, bool dry_run) {
   for (const auto& backup : report.backups) {
     lines.push_back("backed up " + backup.key + " into " + printable(backup.file));
     if (!backup.kept.empty()) lines.push_back("kept the backup that lay there as " + printable(backup.kept));
+    for (const auto& share : backup.shares) lines.push_back(share_line(share));
   }
   for (const auto& done : report.rewrapped) {
     lines.push_back(fmt::format("re-wrapped {} ({})", printable(done.file), counted(done.records, "key")));
@@ -61,6 +64,7 @@ Json json_of(const rotate::Report& report, const std::vector<rotate::HookResult>
   json["backups"] = Json::array();
   for (const auto& backup : report.backups) {
     json["backups"].push_back({{"key", backup.key}, {"file", backup.file}, {"kept", backup.kept.empty() ? Json(nullptr) : Json(backup.kept)}});
+    if (!backup.shares.empty()) json["backups"].back()["shares"] = shares_json(backup.shares);
   }
   json["failed"] = Json::array();
   for (const auto& failed : report.failed) {
@@ -112,6 +116,7 @@ void read_options(RotateOptions& o) {
   if (!o.within.empty()) o.request.within = parse_period(o.within, "--within");
   if (!o.overlap.empty()) o.request.overlap = parse_period(o.overlap, "--overlap");
   if (!o.backup.empty()) o.request.backup = o.backup;
+  o.request.quorum = quorum_of(o.quorum);
   for (const auto& file : o.rewrap) o.request.rewrap.emplace_back(file);
   if (!o.request.hook.empty()) rotate::hook_words(o.request.hook);
 }
@@ -172,8 +177,10 @@ void add_rotate(CLI::App& app, Globals& globals, Action& action) {
   sub->add_flag("--due", o->request.due, "every key whose originator period has ended, and what else has come due");
   sub->add_option("--within", o->within, "with --due: also what will be due in this time")->type_name("DURATION");
   sub->add_flag("--all", o->request.all, "every key that has an active version");
-  sub->add_option("--backup", o->backup, "for a key that was backed up at birth: the new version's bundle")->type_name("FILE");
+  sub->add_option("--backup", o->backup, "for a key whose old version is in a backup: the new version's bundle")->type_name("FILE");
+  repeatable(sub->add_option("--kek", o->request.keks, "with --backup: its KEK in place of the one on record; may be repeated")->type_name("KEK"));
   add_public_destinations(sub, o->request.to);
+  add_quorum(sub, o->quorum);
   repeatable(sub->add_option("--rewrap", o->rewrap, "a KEK: re-wrap this bundle; may be repeated")->type_name("FILE"));
   sub->add_flag("--rewrap-all", o->request.rewrap_all, "a KEK: re-wrap every bundle of the catalog that depends on its old versions");
   sub->add_option("--hook", o->request.hook, "a program and its arguments, run after each rotated key (no shell)")->type_name("COMMAND");

@@ -7,6 +7,7 @@
 
 #include "kmtool/core/locked_heap.hpp"
 #include "kmtool/core/text.hpp"
+#include "kmtool/domain/name.hpp"
 #include "kmtool/share/qr.hpp"
 #include "kmtool/share/reissue.hpp"
 #include "kmtool/transfer/transfer.hpp"
@@ -121,7 +122,8 @@ int reissue(Globals& globals, const ShareOptions& o) {
     }
     warn(globals,
          "the old shares still open old copies of the old bundle; "
-         "only rotating the kek voids those (kmtool rotate)");
+         "only rotating the kek voids those: kmtool rotate " + KeyRef::parse(made.bundle.keys.front()).name +
+             " --backup FILE --quorum M/N --shares DIR --rewrap-all");
     say_dry_run(globals);
     return 0;
   });
@@ -140,11 +142,13 @@ Json shares_json(const std::vector<share::WrittenShare>& shares) {
   return list;
 }
 
+std::string share_line(const share::WrittenShare& share) {
+  return fmt::format("share {:<4} {}  {}{}", share.index, share.custodian, printable(share.file.string()),
+                     share.certificate.empty() ? "" : ", encrypted to certificate " + share.certificate);
+}
+
 void print_shares(Globals& globals, const std::vector<share::WrittenShare>& shares) {
-  for (const auto& share : shares) {
-    globals.out.line(fmt::format("share {:<4} {}  {}{}", share.index, share.custodian, printable(share.file.string()),
-                                 share.certificate.empty() ? "" : ", encrypted to certificate " + share.certificate));
-  }
+  for (const auto& share : shares) globals.out.line(share_line(share));
 }
 
 void add_quorum(CLI::App* sub, QuorumOptions& o, bool with_folder) {

@@ -3,8 +3,8 @@
 #include <algorithm>
 
 #include "keys/make.hpp"
+#include "keys/succeed_backup.hpp"
 #include "kmtool/core/file.hpp"
-#include "kmtool/core/text.hpp"
 #include "kmtool/domain/name.hpp"
 #include "kmtool/keys/state.hpp"
 
@@ -12,11 +12,26 @@ namespace kmtool::keys {
 
 namespace {
 
-op::VersionRecord next_version(op::Context& context, const SuccessorRequest& request) {
+/// The next number whose label no object on the token has. One that is taken is another home's, or was made after the backup of which this
+/// home was restored: it is left alone.
+int free_number(op::Context& context, const op::KeyRecord& key, std::vector<std::string>& notes) {
+  constexpr int last = 999999;
+  const int next = key.latest + 1;
+  int number = next;
+  while (number <= last && !context.token().find_by_label(label_of(key.name, number)).empty()) ++number;
+  if (number > last) throw Error::exists("the token has objects labelled " + label_of(key.name, next) + " and so on: no number is left for " + key.name, "make a key of another name with kmtool gen");
+  if (number == next) return number;
+  const auto taken = label_of(key.name, next) + (number > next + 1 ? " to " + label_of(key.name, number - 1) : "");
+  notes.push_back("the token already has " + taken + ", which this home does not know (another home's, or made after the backup that was restored; see kmtool-adopt(1)): the new version is " +
+                  label_of(key.name, number));
+  return number;
+}
+
+op::VersionRecord next_version(op::Context& context, const SuccessorRequest& request, std::vector<std::string>& notes) {
   const UnixTime now = context.now();
   op::VersionRecord to;
   to.name = request.key.name;
-  to.version = request.key.latest + 1;
+  to.version = free_number(context, request.key, notes);
   to.role = request.key.role;
   to.type = request.key.type;
   to.extractable = request.from.extractable;
@@ -29,83 +44,6 @@ op::VersionRecord next_version(op::Context& context, const SuccessorRequest& req
   to.expires = policy::originator_end(context.home.policy, to.role, now, request.key.cryptoperiod);
   to.token_serial = context.token().info().serial;
   return to;
-}
-
-/// The KEKs of the bundle that holds the old version, as they are now.
-std::vector<op::VersionRecord> recipients_of(const op::Context& context, const op::VersionRecord& from) {
-  auto bundles = context.bundles_of(from);
-  std::erase_if(bundles, [](const op::BundleRecord& bundle) { return bundle.kind != "keys" || !bundle.kept_for.empty(); });
-  if (bundles.empty()) {
-    throw Error::missing("the catalog knows no bundle that holds " + from.label() + ", so it is not known under which kek to back up its successor",
-                         "make a new key with kmtool gen NAME --backup FILE --kek KEK");
-  }
-  const auto first = std::min_element(bundles.begin(), bundles.end(), [](const auto& a, const auto& b) { return a.created < b.created; });
-  std::vector<op::VersionRecord> keks;
-  for (const auto& label : first->keks) {
-    auto kek = context.resolve(KeyRef::parse(label).name);
-    const bool twice = std::any_of(keks.begin(), keks.end(), [&](const auto& other) { return other.id == kek.id; });
-    if (!twice) keks.push_back(std::move(kek));
-  }
-  return keks;
-}
-
-/// To whom a KEK's successor goes: whoever the old one's backups are for, parents in their versions of today. Public keys that are brought
-/// take the place of the recorded ones, for a transport key elsewhere may have been renewed.
-op::KekDestinations destinations_of(const op::Context& context, const op::VersionRecord& from, op::KekDestinations to) {
-  for (const auto& bundle : op::backups_of_kek(context, from)) {
-    for (const auto& label : bundle.keks) {
-      const auto name = KeyRef::parse(label).name;
-      if (name != from.name && std::ranges::find(to.parents, name) == to.parents.end()) to.parents.push_back(name);
-    }
-    if (!to.public_keys.empty()) continue;
-    for (const auto& fingerprint : bundle.public_keys) {
-      if (std::ranges::find(to.recorded, fingerprint) == to.recorded.end()) to.recorded.push_back(fingerprint);
-    }
-  }
-  return to;
-}
-
-/// Custodians' shares open a value that a layer lies over: a successor without it would be worth less than the old one.
-void require_no_quorum(const op::Context& context, const op::VersionRecord& from) {
-  for (const auto& bundle : op::backups_of_kek(context, from)) {
-    std::error_code error;
-    if (!std::filesystem::is_regular_file(bundle.path, error)) continue;
-    LineReader reader(bundle.path, bundle::max_line);
-    const auto header = bundle::read_header(reader);
-    if (header.id != bundle.id || !header.quorum) continue;
-    throw Error::refused("G-VAULT", "the backup " + bundle.path + " of " + from.label() + " opens with a quorum of custodians, and so must its successor's",
-                         "make a new kek with its own custodians: kmtool gen NAME --role kek --backup FILE --quorum M/N …");
-  }
-}
-
-std::vector<op::KekRecipient> kek_recipients_of(op::Context& context, const SuccessorRequest& request) {
-  require_no_quorum(context, request.from);
-  const auto to = destinations_of(context, request.from, request.to);
-  for (const auto& fingerprint : to.recorded) {
-    if (op::public_key_recorded(context, fingerprint)) continue;
-    throw Error::refused("G-VAULT", "the backup of " + request.from.label() + " is for the public key " + fingerprint + ", of which only the fingerprint is on record",
-                         "kmtool rotate " + request.key.name + " --backup FILE --to-public-key PEM --fingerprint " + fingerprint);
-  }
-  if (to.empty()) {
-    throw Error::missing("the catalog knows no bundle that holds " + request.from.label() + ", so it is not known to whom its successor goes",
-                         "kmtool rotate " + request.key.name + " --backup FILE --to-public-key PEM --fingerprint HEX");
-  }
-  return op::resolve_recipients(context, to);
-}
-
-/// What to do about a missing backup, and for whom it will be.
-[[noreturn]] void refuse_without_backup(op::Context& context, const SuccessorRequest& request) {
-  const auto& from = request.from;
-  std::string what = from.label() + (from.backed_up ? " was backed up at birth" : " was exported") + ": its successor needs a backup too";
-  std::string hint = "kmtool rotate " + request.key.name + " --backup FILE";
-  const auto to = destinations_of(context, from, {});
-  std::vector<std::string> names = to.parents;
-  for (const auto& fingerprint : to.recorded) {
-    names.push_back("the public key " + fingerprint);
-    if (!op::public_key_recorded(context, fingerprint)) hint += " --to-public-key PEM --fingerprint " + fingerprint;
-  }
-  if (!names.empty()) what += ", for " + join(names, ", ");
-  throw Error::refused("G-VAULT", what, hint);
 }
 
 std::vector<policy::Waiver> judge(op::Context& context, const SuccessorRequest& request, const op::VersionRecord& to,
@@ -124,12 +62,6 @@ std::vector<policy::Waiver> judge(op::Context& context, const SuccessorRequest& 
   return policy::enforce(rules, violations, waivers);
 }
 
-void require_label_free(op::Context& context, const op::VersionRecord& to) {
-  if (context.token().find_by_label(to.label()).empty()) return;
-  throw Error::exists("the token already has an object labelled " + to.label() + ", which kmtool does not manage",
-                      "rename it with the tool that made it, then rotate again");
-}
-
 op::Plan plan_of(const op::VersionRecord& from, const op::VersionRecord& to) {
   op::Plan plan;
   plan.command = "rotate";
@@ -142,7 +74,7 @@ op::Plan plan_of(const op::VersionRecord& from, const op::VersionRecord& to) {
 }  // namespace
 
 bool needs_backup(const op::Context& context, const op::VersionRecord& version) {
-  if (version.backed_up && version.origin == "generated" && !version.extractable) return true;
+  if (version.backed_up && !version.extractable) return true;
   return !op::backups_of_kek(context, version).empty();
 }
 
@@ -156,16 +88,17 @@ op::VersionRecord predecessor(const op::Context& context, const op::KeyRecord& k
 
 Successor succeed(op::Context& context, const SuccessorRequest& request) {
   if (needs_backup(context, request.from) && !request.backup) refuse_without_backup(context, request);
-  Successor result{request.from, next_version(context, request), std::nullopt, {}};
+  Successor result;
+  result.from = request.from;
+  result.to = next_version(context, request, result.notes);
   auto& to = result.to;
   auto& from = result.from;
-  require_label_free(context, to);
   std::vector<op::VersionRecord> keks;
   std::vector<op::KekRecipient> recipients;
   if (request.backup) {
     require_backup_possible(context.token(), to.role, to.type);
-    if (to.role == Role::kek) recipients = kek_recipients_of(context, request);
-    if (to.role != Role::kek) keks = recipients_of(context, from);
+    if (to.role == Role::kek) recipients = kek_recipients_of(context, request, result.notes);
+    if (to.role != Role::kek) keks = recipients_of(context, request);
   }
   to.waivers = judge(context, request, to, keks, recipients);
   std::filesystem::path target;
@@ -199,7 +132,8 @@ Successor succeed(op::Context& context, const SuccessorRequest& request) {
   if (request.backup) {
     auto plan = plan_of(from, to);
     if (to.role == Role::kek) plan.details["recipients"] = op::describe(recipients);
-    auto made = to.role == Role::kek ? make_kek_backed_up(context, std::move(plan), versions.front(), {target, recipients, to.waivers, {}}, rows(to))
+    if (!request.quorum.empty()) plan.details["quorum"] = request.quorum;
+    auto made = to.role == Role::kek ? make_kek_backed_up(context, std::move(plan), versions.front(), {target, recipients, to.waivers, request.layer}, rows(to))
                                      : make_backed_up(context, std::move(plan), versions, {target, keks, to.waivers}, rows);
     result.kept = std::move(made.kept);
   } else {

@@ -136,14 +136,10 @@ BundleRecord BundleOut::finish() {
   BundleRecord record;
   record.digest = writer_->finish(seal, sign, hex(crypto::sha256(context_.active_signer("document").spki)));
   file_.sync();
-  record.id = header_.id;
-  record.kind = header_.kind;
+  record.take(header_);
   record.path = file_.target().string();
   char host[256] = {};
   if (gethostname(host, sizeof host - 1) == 0) record.host = printable(host);
-  record.take_recipients(header_.recipients);
-  record.records = header_.records;
-  record.created = header_.created;
   record.keys = labels_;
   return record;
 }

@@ -73,14 +73,10 @@ BundleRecord KekOut::write(const VersionRecord& version, const pkcs11::Object& w
       [this](ByteView digest) { return context_.sign_document(digest); }, context_.document_key().fingerprint(), pair);
   file_.sync();
   if (layer_.before_commit) layer_.before_commit(header_);
-  row.id = header_.id;
-  row.kind = header_.kind;
+  row.take(header_);
   row.path = file_.target().string();
   char host[256] = {};
   if (gethostname(host, sizeof host - 1) == 0) row.host = printable(host);
-  row.take_recipients(header_.recipients);
-  row.records = header_.records;
-  row.created = header_.created;
   row.keys = {version.label()};
   return row;
 }

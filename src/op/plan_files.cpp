@@ -200,14 +200,10 @@ BundleRecord bundle_record_of(Context& context, const std::string& path) {
   if (!bundle::signature_by(summary, context.document_key(), path)) {
     throw Error::tampered(path + " is not signed by this home", "it is not what the journal's open intent was writing");
   }
-  record.id = summary.header.id;
-  record.kind = summary.header.kind;
+  record.take(summary.header);
   record.path = path;
   record.host = context.state().actor.host;
   record.digest = summary.file_digest;
-  record.take_recipients(summary.header.recipients);
-  record.records = summary.header.records;
-  record.created = summary.header.created;
   return record;
 }
 

@@ -152,6 +152,15 @@ void BundleRecord::take_recipients(const std::vector<bundle::Recipient>& recipie
   for (const auto& recipient : recipients) (recipient.is_public() ? public_keys : keks).push_back(recipient.is_public() ? recipient.public_key : recipient.kek);
 }
 
+void BundleRecord::take(const bundle::Header& header) {
+  id = header.id;
+  kind = header.kind;
+  created = header.created;
+  records = header.records;
+  take_recipients(header.recipients);
+  if (header.of_kek()) quorum = header.quorum ? fmt::format("{}/{}", header.quorum->needed, header.quorum->shares) : "";
+}
+
 std::vector<journal::Change> BundleRecord::changes() const {
   Json json;
   json["kind"] = kind;
@@ -166,6 +175,7 @@ std::vector<journal::Change> BundleRecord::changes() const {
   json["restored"] = time_or_null(restored);
   json["kept_for"] = kept_for;
   if (!bad.empty()) json["bad"] = bad;
+  if (quorum) json["quorum"] = *quorum;
   std::vector<journal::Change> result{{"bundle", id, json}};
   for (std::size_t i = 0; i < keys.size(); i += keys_per_part) {
     Json part = Json::array();
@@ -198,6 +208,7 @@ BundleRecord BundleRecord::from(const journal::Item& item) {
   bundle.restored = read_optional_time(reader, "restored");
   bundle.kept_for = reader.text("kept_for");
   if (reader.has("bad")) bundle.bad = reader.text("bad");
+  if (reader.has("quorum")) bundle.quorum = reader.text("quorum");
   reader.finish();
   return bundle;
 }

@@ -20,9 +20,13 @@ struct OpenRotation {
   int from = 0, to = 0;
   bool rewrap_all = false;
   std::vector<std::string> files;  ///< absolute
+  bool settled = false;            ///< everything that was asked for is done; other bundles still need an old version
+  std::vector<std::string> stay;   ///< of these, those that were looked at and could not be re-wrapped
 
   [[nodiscard]] journal::Change change() const {
     Json json{{"from", from}, {"to", to}, {"rewrap_all", rewrap_all}, {"files", files}};
+    if (settled) json["settled"] = true;
+    if (settled) json["stay"] = stay;
     return {"rotation", name, json};
   }
 };
@@ -38,6 +42,8 @@ std::optional<OpenRotation> open_rotation(op::Context& context, const std::strin
   rotation.to = static_cast<int>(reader.integer("to", 1, 999999));
   rotation.rewrap_all = reader.boolean("rewrap_all");
   rotation.files = reader.texts("files");
+  if (reader.has("settled")) rotation.settled = reader.boolean("settled");
+  if (reader.has("stay")) rotation.stay = reader.texts("stay");
   reader.finish();
   return rotation;
 }
@@ -87,6 +93,28 @@ std::vector<op::BundleRecord> wanted(const op::Context& context, const OpenRotat
   return bundles;
 }
 
+bool is_there(const std::string& path) {
+  std::error_code error;
+  return std::filesystem::is_regular_file(path, error);
+}
+
+/// A bundle of the catalog that needs an old version of this KEK, or a file that says so of itself.
+bool needs_old(const op::BundleRecord& bundle, const OpenRotation& rotation) {
+  if (!bundle.id.empty()) return true;
+  LineReader reader(bundle.path, bundle::max_line);
+  const auto header = bundle::read_header(reader);
+  return std::ranges::any_of(header.recipients, [&](const auto& recipient) { return !recipient.is_public() && is_old_version(recipient.kek, rotation.name, rotation.to); });
+}
+
+/// A settled rotation goes on where bundles are asked for that it left, that are here, and that were not looked at in vain.
+bool has_more(const op::Context& context, const Request& request, const OpenRotation& before) {
+  if (!request.rewrap_all && request.rewrap.empty()) return false;
+  const OpenRotation asked{before.name, before.from, before.to, request.rewrap_all, absolute(context, request.rewrap), false, {}};
+  return std::ranges::any_of(wanted(context, asked), [&](const auto& bundle) {
+    return is_there(bundle.path) && std::ranges::find(before.stay, bundle.path) == before.stay.end() && needs_old(bundle, before);
+  });
+}
+
 /// A rotation with the version that it made (in a dry run: would make), and whether the files that lie under the old one stay beside.
 struct Begun {
   OpenRotation rotation;
@@ -94,16 +122,36 @@ struct Begun {
   bool backed_up = false;
 };
 
-Begun begin(op::Context& context, const Request& request, const std::string& name, Report& report) {
+/// A new version. What a rotation before it had still to do is done by this one.
+Begun begin(op::Context& context, const Request& request, const std::string& name, const std::optional<OpenRotation>& before, Report& report) {
   const auto key = context.find_key(name);
   if (!key) throw Error::missing("there is no kek " + name, "kmtool list --role kek shows them");
-  const auto from = keys::predecessor(context, *key);
-  OpenRotation rotation{name, from.version, key->latest + 1, request.rewrap_all, absolute(context, request.rewrap)};
-  keys::SuccessorRequest wanted{*key, from, {}, request.overlap, {}, request.to};
+  OpenRotation rotation{name, 0, 0, request.rewrap_all, absolute(context, request.rewrap), false, {}};
+  if (before && !before->settled) {
+    rotation.rewrap_all = rotation.rewrap_all || before->rewrap_all;
+    rotation.files.insert(rotation.files.end(), before->files.begin(), before->files.end());
+  }
+  keys::SuccessorRequest wanted{*key, keys::predecessor(context, *key), {}, request.overlap, {}, request.to};
+  rotation.from = wanted.from.version;
   wanted.backup = request.backup;
-  wanted.with = [&](const op::VersionRecord&) { return std::vector<journal::Change>{rotation.change()}; };
+  wanted.keks = request.keks;
+  wanted.with = [&](const op::VersionRecord& to) {
+    rotation.to = to.version;
+    return std::vector<journal::Change>{rotation.change()};
+  };
+  std::optional<share::Maker> maker;
+  if (request.quorum) {
+    wanted.layer = maker.emplace(context, *request.quorum, request.backup.value()).layer();
+    wanted.quorum = fmt::format("{}/{}", maker->quorum().needed, maker->quorum().shares);
+  }
   auto made = succeed(context, request, std::move(wanted), report);
+  rotation.to = made.to.version;
   if (made.backup) report.notes.push_back("the backup of " + made.to.label() + " is " + made.backup->string() + ": to be imported where the one before it was");
+  if (maker) {
+    maker->keep();
+    report.backups.back().shares = maker->shares();
+    for (auto& warning : maker->warnings()) report.notes.push_back(std::move(warning));
+  }
   return {std::move(rotation), std::move(made.to), made.backup.has_value()};
 }
 
@@ -203,23 +251,53 @@ void go_on(op::Context& context, const Request& request, OpenRotation& rotation,
   }
   if (request.backup) report.notes.push_back(fmt::format("{} exists already: --backup was not needed again; kmtool bundles names its backup", label_of(name, rotation.to)));
   report.notes.push_back(fmt::format("going on with the rotation of {} from version {} to {}", name, rotation.from, rotation.to));
+  if (rotation.settled) report.notes.back() += "; kmtool rotate " + name + ", without --rewrap, makes another version";
+  rotation.settled = false;
   rotation.rewrap_all = rotation.rewrap_all || request.rewrap_all;
   for (auto& file : absolute(context, request.rewrap)) rotation.files.push_back(std::move(file));
 }
 
+/// How the rotation stands on record when everything was tried: gone, where no bundle needs an old version; those that are kept until a drill
+/// do not count.
+std::optional<Json> what_stays(const op::Context& context, OpenRotation rotation, const transfer::RewrapResult& result) {
+  if (std::ranges::any_of(result.left, [](const auto& left) { return left.failed; })) return rotation.change().value;
+  auto bundles = dependents(context, rotation.name, rotation.to);
+  std::erase_if(bundles, [](const auto& bundle) { return !bundle.kept_for.empty(); });
+  if (bundles.empty()) return std::nullopt;
+  rotation.settled = true;
+  rotation.rewrap_all = false;
+  rotation.files.clear();
+  for (const auto& left : result.left) {
+    if (is_there(left.file) && std::ranges::find(rotation.stay, left.file) == rotation.stay.end()) rotation.stay.push_back(left.file);
+  }
+  return rotation.change().value;
+}
+
 }  // namespace
+
+bool goes_on(op::Context& context, const Request& request, const std::string& name) {
+  const auto before = open_rotation(context, name);
+  const auto key = context.find_key(name);
+  if (!before || !key || key->active != before->to) return false;
+  const auto made = context.find_version(name, before->to);
+  if (!made || !may_protect(made->state)) return false;
+  if (const auto end = made->facts().originator_end; end && *end <= context.now()) return false;
+  return !before->settled || has_more(context, request, *before);
+}
 
 void rotate_kek(op::Context& context, const Request& request, const std::string& name, Report& report) {
   OpenRotation rotation;
   bool keep = false;
   std::optional<op::VersionRecord> to_come;  // a dry run's, which no catalog has
-  if (auto before = open_rotation(context, name)) {
-    rotation = *std::move(before);
+  if (auto before = open_rotation(context, name); goes_on(context, request, name)) {
+    rotation = std::move(before).value();
     go_on(context, request, rotation, report);
+    // What is asked for now is on record before it is begun, for the same reason as the new version's.
+    if (!context.options.dry_run) context.note("rotation open", label_of(name, rotation.to), {{"rewrapped", 0}}, {rotation.change()});
     // The backup is on record since the moment of the new version.
     keep = is_elsewhere(context, name, rotation.to);
   } else {
-    auto begun = begin(context, request, name, report);
+    auto begun = begin(context, request, name, before, report);
     rotation = std::move(begun.rotation);
     keep = begun.backed_up;
     if (context.options.dry_run) to_come = std::move(begun.to);
@@ -231,14 +309,13 @@ void rotate_kek(op::Context& context, const Request& request, const std::string&
   report.notes.insert(report.notes.end(), result.notes.begin(), result.notes.end());
   carry(context, rotation, labels, result, report);
   name_what_is_left(context, rotation, result, report);
-  const bool failed = std::any_of(result.left.begin(), result.left.end(), [](const auto& left) { return left.failed; });
   for (const auto& left : result.left) {
     if (left.failed) report.failed.push_back({left.file, "rewrap", left.why, "it stays under the old kek; see kmtool verify " + left.file});
   }
   if (context.options.dry_run) return;
-  const auto remaining = dependents(context, name, rotation.to).size();
-  context.note(failed ? "rotation open" : "rotation closed", label_of(name, rotation.to), {{"rewrapped", result.done.size()}, {"remaining", remaining}},
-               {failed ? rotation.change() : journal::Change{"rotation", name, std::nullopt}});
+  const auto stays = what_stays(context, rotation, result);
+  context.note(stays ? "rotation open" : "rotation closed", label_of(name, rotation.to),
+               {{"rewrapped", result.done.size()}, {"remaining", dependents(context, name, rotation.to).size()}}, {{"rotation", name, stays}});
   report.open.clear();
 }
 

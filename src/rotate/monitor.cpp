@@ -143,7 +143,10 @@ class Look {
   void owed() {
     std::vector<std::string> hooks, rotations, intents;
     for (const auto& item : context_.journal().proven_all("hook")) hooks.push_back("the hook for " + item.id + " has not succeeded yet");
-    for (const auto& item : context_.journal().proven_all("rotation")) rotations.push_back("the rotation of " + item.id + " is not finished");
+    for (const auto& item : context_.journal().proven_all("rotation")) {
+      if (item.json().value("settled", false)) continue;  // what was asked for is done
+      rotations.push_back("the rotation of " + item.id + " is not finished");
+    }
     if (!context_.journal().items("intent").empty()) intents.push_back("a command was interrupted: the next one, or kmtool doctor --repair, finishes it");
     hooks_ = hooks.size();
     add(warning, counted(hooks.size(), "hook is", "hooks are") + " owed", hooks);

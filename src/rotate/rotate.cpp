@@ -120,7 +120,9 @@ class Run {
       return;
     }
     const auto from = keys::predecessor(context_, key);
+    if (request_.quorum) throw Error::usage("--quorum goes with the --backup of a kek", "keys are backed up under a kek, which has the quorum");
     keys::SuccessorRequest wanted{key, from, {}, request_.overlap, {}};
+    wanted.keks = request_.keks;
     const bool backed_up = keys::needs_backup(context_, from);
     if (backed_up) wanted.backup = request_.backup;
     if (!backed_up && request_.backup && !request_.names.empty()) {
@@ -149,7 +151,7 @@ class Run {
     for (const auto& item : context_.journal().proven_all("rotation")) {
       const bool tried = std::any_of(report_.rotated.begin(), report_.rotated.end(), [&](const auto& done) { return done.name == item.id; }) ||
                          std::any_of(report_.failed.begin(), report_.failed.end(), [&](const auto& failed) { return failed.name == item.id; });
-      if (!tried) attempt(item.id, [&] { rotate_kek(context_, request_, item.id, report_); });
+      if (!tried && goes_on(context_, request_, item.id)) attempt(item.id, [&] { rotate_kek(context_, request_, item.id, report_); });
     }
   }
 
@@ -201,6 +203,8 @@ void check_request(const op::Context& context, const Request& request) {
   if (request.within != 0 && !request.due) throw Error::usage("--within goes with --due");
   if (request.backup && request.names.size() != 1) throw Error::usage("--backup is for one key", "kmtool rotate NAME --backup FILE");
   if (!request.to.public_keys.empty() && !request.backup) throw Error::usage("--to-public-key goes with --backup FILE", "it is for a kek that was backed up at birth");
+  if (!request.keks.empty() && !request.backup) throw Error::usage("--kek goes with --backup FILE", "it is the kek of the new version's backup");
+  if (request.quorum && !request.backup) throw Error::usage("--quorum goes with --backup FILE", "the shares open the new version's backup");
   const auto is_kek = [&](const std::string& name) {
     const auto key = context.find_key(name);
     return !key || key->role == Role::kek;  // an unknown one is refused with what is near
@@ -247,6 +251,10 @@ keys::Successor succeed(op::Context& context, const Request& request, keys::Succ
   auto made = keys::succeed(context, wanted);
   if (context.options.dry_run) debt = hook_debt(context, request.hook, made.from, made.to);
   report.rotated.push_back({made.to.name, made.from.version, made.to.version});
+  for (const auto& text : made.notes) report.notes.push_back(text);
+  if (made.from.state == State::suspended) {
+    report.notes.push_back(made.from.label() + " stays suspended and does nothing; when it is settled: kmtool state " + made.from.label() + " deactivate (it then processes), or compromise");
+  }
   if (made.backup) report.backups.push_back({made.to.label(), made.backup->string(), made.kept});
   if (debt.hook) report.owed.push_back(*std::move(debt.hook));
   return made;

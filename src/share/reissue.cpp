@@ -55,15 +55,11 @@ std::map<std::size_t, pkcs11::Handle> sealers(op::Context& context, const Old& o
 op::BundleRecord row_of(const bundle::Header& header, const std::filesystem::path& target, const bundle::Record& record,
                         const std::string& digest) {
   op::BundleRecord row;
-  row.id = header.id;
-  row.kind = header.kind;
+  row.take(header);
   row.path = target.string();
   row.digest = digest;
   char host[256] = {};
   if (gethostname(host, sizeof host - 1) == 0) row.host = printable(host);
-  row.take_recipients(header.recipients);
-  row.records = header.records;
-  row.created = header.created;
   row.keys = {label_of(record.name, record.version)};
   return row;
 }

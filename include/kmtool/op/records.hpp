@@ -70,7 +70,11 @@ struct BundleRecord {  ///< kind `bundle`, id = bundle id; the keys in it lie in
   std::string kept_for;           ///< id of the bundle that replaced this one, which is kept beside it; empty: current
   std::string bad;                ///< what the last verification found wrong with the file; empty: nothing
   std::vector<std::string> keys;  ///< labels; read with Context::bundle_keys()
+  /// Kind `kek`: `3/5`, empty where whoever it is for opens it alone. nullopt: the row is of a kmtool that did not keep it; it is not known then.
+  std::optional<std::string> quorum;
 
+  /// What a bundle's first line says of it: id, kind, time, records, recipients, quorum.
+  void take(const bundle::Header& header);
   /// Fills keks and public_keys.
   void take_recipients(const std::vector<bundle::Recipient>& recipients);
   /// The rows; those of the keys only where `keys` is filled.

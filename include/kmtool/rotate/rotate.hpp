@@ -6,6 +6,7 @@
 
 #include "kmtool/op/kek_out.hpp"
 #include "kmtool/rotate/hooks.hpp"
+#include "kmtool/share/quorum.hpp"
 #include "kmtool/transfer/rewrap.hpp"
 
 namespace kmtool::rotate {
@@ -16,7 +17,9 @@ struct Request {
   bool all = false, due = false;
   std::int64_t within = 0;                      ///< seconds: with `due`, also what will be due in this time
   std::optional<std::filesystem::path> backup;  ///< for one key that needs a backup at birth
-  op::KekDestinations to;                       ///< of a KEK's backup: the public keys (parents are known)
+  std::vector<std::string> keks;                ///< its KEKs (a KEK's parents) in place of those on record
+  op::KekDestinations to;                       ///< of a KEK's backup: the public keys in place of those on record
+  std::optional<share::QuorumRequest> quorum;   ///< of a KEK's backup
   std::vector<std::filesystem::path> rewrap;
   bool rewrap_all = false;
   std::string hook;                      ///< COMMAND and its words
@@ -35,6 +38,7 @@ struct Failed {
 struct BackedUp {
   std::string key, file;  ///< label of the new version; absolute path
   std::string kept;       ///< where the bundle that lay there is now; empty: none lay there, or it holds nothing that is not elsewhere
+  std::vector<share::WrittenShare> shares = {};
 };
 /// What was done (in a dry run: what would be).
 struct Report {
@@ -58,7 +62,7 @@ std::string clock_oddity(op::Context& context);
 
 /// Rotates. Each key stands alone: one that fails is named in the report and does not stop the others. A fault of token, disk or
 /// machine (69, 70, 74, 75) ends everything and is thrown; the report then says what was done before it. A KEK's rotation is on record
-/// until its bundles are re-wrapped: rotating it again, or `due`, goes on where it stopped.
+/// until no bundle needs an old version: `due`, or rotating it again with bundles that are still to be moved, goes on and makes no version.
 void rotate(op::Context& context, const Request& request, Report& report);
 
 }  // namespace kmtool::rotate
