@@ -90,8 +90,9 @@ class Cron(harness.Rotation):
             self.refused(75, "rotate", "--due", "--no-wait")
 
     def test_one_failure_does_not_stop_the_others(self):
-        self.ok("gen", "due", "--role", "data", "--count", "3", "--cryptoperiod", "1s")
-        self.pkcs11_tool(self.home, "--keygen", "--key-type", "AES:32", "--label", "due-0002@2", "--id", "77")
+        self.ok("gen", "due-0001", "--role", "data", "--cryptoperiod", "1s")
+        self.ok("gen", "due-0002", "--role", "data", "--cryptoperiod", "1s", "--backup", self.dir / "due.kmb", "--kek", "root")  # needs --backup
+        self.ok("gen", "due-0003", "--role", "data", "--cryptoperiod", "1s")
         time.sleep(2)
         limited = self.kmtool("rotate", "due-0002", "due-0003", "--max-failures", "1")
         self.assertEqual(limited.code, 1, limited)
