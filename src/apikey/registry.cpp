@@ -49,7 +49,7 @@ std::optional<ApiKeyRecord> current_of(op::Context& context, const std::string& 
 }
 
 std::vector<policy::Waiver> judge(op::Context& context, const KeyEntry& entry) {
-  policy::ApiKeyFacts facts{"", entry.app, entry.environment, entry.restrictions->network(), entry.restrictions->unrestricted, entry.created, entry.expires};
+  policy::ApiKeyFacts facts{entry.id, entry.app, entry.environment, entry.restrictions->network(), entry.restrictions->unrestricted, entry.created, entry.expires};
   return policy::enforce(context.home.policy, policy::judge_api_key(context.home.policy, facts), context.options.waivers);
 }
 

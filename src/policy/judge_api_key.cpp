@@ -13,6 +13,9 @@ std::vector<Violation> judge_api_key(const Policy& policy, const ApiKeyFacts& ke
     open.refuses = !key.unrestricted || !policy.api_keys.allow_unrestricted;
     open.waivable = key.unrestricted;
     open.hint = key.unrestricted ? "name networks with --ip; policy.json forbids keys that are for every address" : "name its networks with --ip, or say --unrestricted";
+    if (!key.id.empty()) {
+      open.hint = "a key's restrictions stay as they are: kmtool apikey create --app " + key.app + " --ip CIDR, with an --environment of its own where both shall live for a while, and kmtool apikey revoke " + key.id;
+    }
     found.push_back(std::move(open));
   }
   const auto most = policy.api_keys.longest_life;

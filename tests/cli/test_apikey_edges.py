@@ -19,6 +19,18 @@ class Edges(harness.Case):
         self.assertEqual(result.code, code, result)
         return result
 
+    def test_a_rotation_that_policy_forbids_meanwhile(self):
+        """Hints name options that there are: rotating takes no restrictions."""
+        home = self.embedded_home("strict")
+        key = self.ok_json("apikey", "create", "--app", "open", "--unrestricted", home=home)["id"]
+        policy = home / "policy.json"
+        policy.write_text(policy.read_text().replace('"allow_unrestricted": true', '"allow_unrestricted": false'))
+        self.ok("policy", "accept", home=home)
+        refused = self.refused(77, "apikey", "rotate", key, home=home, says=("kmtool apikey create --app open --ip CIDR", f"kmtool apikey revoke {key}"))
+        self.assertNotIn("name networks with --ip", refused.err)
+        self.ok("apikey", "create", "--app", "open", "--environment", "next", "--ip", "10.0.0.0/8", home=home)
+        self.ok("apikey", "revoke", key, "--reason", "replaced", home=home)
+
     def test_networks_that_are_everything(self):
         for halves in (("0.0.0.0/1", "128.0.0.0/1"), ("::/1", "8000::/1"), ("10.0.0.0/8", "128.0.0.0/1", "0.0.0.0/2", "64.0.0.0/2")):
             words = [word for network in halves if network != "::/1" for word in ("--ip", network)]
