@@ -129,7 +129,9 @@ class Versions(Incoming):
         plain.write_text("for both")
         self.ok("encrypt", "ledger", "--in", plain, "--out", self.dir / "new.kme", home=self.b)
         self.ok("decrypt", "--in", self.dir / "new.kme", "--out", self.dir / "again", home=self.b)
-        self.assertEqual(self.ok_json("rotate", "ledger", home=self.b)["rotated"][0]["to"], 3)
+        self.ok("gen", "own", "--role", "kek", home=self.b)
+        rotated = self.ok_json("rotate", "ledger", "--backup", self.dir / "ledger-3.kmb", "--kek", "own", home=self.b)
+        self.assertEqual(rotated["rotated"][0]["to"], 3)
         self.refused(73, "unwrap", first, home=self.b, says="already a key ledger")
         self.assertIs(self.ok_json("doctor", home=self.b)["healthy"], True)
 

@@ -42,6 +42,9 @@ class Restored(Later):
         self.assertEqual(self.ok_json("rotate", "ledger", "--backup", self.dir / "ledger5.kmb")["rotated"][0]["to"], 5)
         # What was there is untouched.
         self.assertEqual(len([o for o in self.objects(self.home) if o["label"] in ("ledger@2", "ledger@3")]), 2)
+        self.ok("adopt", "ledger", "--label", "ledger@3")
+        self.assertEqual(self.ok("decrypt", "--in", self.dir / "secret").out, "kept")
+        self.assertEqual(self.states("ledger"), {1: "deactivated", 3: "deactivated", 4: "deactivated", 5: "active"})
 
     def test_a_kek(self):
         self.ok("gen", "cargo", "--role", "data", "--exportable")
