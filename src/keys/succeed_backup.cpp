@@ -71,7 +71,7 @@ void require_quorum(const op::Context& context, const SuccessorRequest& request,
     }
     const std::string rotate = "kmtool rotate " + request.key.name + " --backup FILE --quorum " + quorum.value_or("M/N") + " --shares DIR";
     if (quorum) {
-      throw Error::refused("G-VAULT", "the backup " + bundle.path + " of " + request.from.label() + " opens with " + in_words(*quorum) + " of custodians, and so must its successor's", rotate);
+      throw Error::refused("G-VAULT", "the backup " + bundle.path + " of " + request.from.label() + " opens with " + in_words(*quorum) + ", and so must its successor's", rotate);
     }
     throw Error::refused("G-VAULT",
                          "whether the backup " + bundle.path + " of " + request.from.label() +
