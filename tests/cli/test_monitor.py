@@ -66,7 +66,7 @@ class Monitor(harness.Case):
         self.check(0, "OK")
         self.run_ok("state", "copy", "compromise", "--reason", "seen")
         self.assertIn("2 compromised keys have no successor", self.check(2, "CRITICAL").out)
-        self.run_ok("rotate", "copy")
+        self.run_ok("rotate", "copy", "--backup", self.dir / "copy.kmb", "--kek", "root")
         self.run_ok("rotate", "cargo")
         self.check(0, "OK")
 
