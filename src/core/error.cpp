@@ -40,6 +40,38 @@ Error Error::exists(std::string message, std::string hint) {
 
 Error Error::io(std::string message, std::string hint) { return {ExitCode::io, "io", std::move(message), std::move(hint)}; }
 
+namespace {
+
+/// What to do about it; empty where only who called knows.
+const char* hint_for(int error_number, bool reading) {
+  switch (error_number) {
+    case ENOENT:
+    case ENOTDIR:
+      return reading ? "check the path; a relative one begins in the current folder" : "";
+    case EACCES:
+    case EPERM:
+      return "look at its owner and mode (ls -l), and at those of the folders above it";
+    case ENOSPC:
+    case EDQUOT:
+      return "make room there, then do it again";
+    case EROFS:
+      return "the file system is mounted read-only";
+    case EISDIR:
+      return "name a file, not a folder";
+    case ELOOP:
+      return "no symbolic link is followed there: name the file itself";
+    case EIO:
+      return "the medium fails: look into the system's log";
+    case EMFILE:
+    case ENFILE:
+      return "allow more open files (ulimit -n)";
+    default:
+      return "";
+  }
+}
+
+}  // namespace
+
 Error Error::from_errno(const std::string& what, const std::string& path, int error_number) {
   std::string reason = std::generic_category().message(error_number);
   // libc writes "No such file", our messages are lower case; an abbreviation such as "RPC" is left alone.
@@ -48,8 +80,8 @@ Error Error::from_errno(const std::string& what, const std::string& path, int er
   }
   std::string message = "cannot " + what + " " + printable(path) + ": " + reason;
   const bool reading = what == "open" || what == "read" || what == "stat";
-  if (reading && (error_number == ENOENT || error_number == ENOTDIR)) return missing(std::move(message));
-  return io(std::move(message));
+  if (reading && (error_number == ENOENT || error_number == ENOTDIR)) return missing(std::move(message), hint_for(error_number, reading));
+  return io(std::move(message), hint_for(error_number, reading));
 }
 
 Error Error::busy(std::string message, std::string hint) { return {ExitCode::busy, "busy", std::move(message), std::move(hint)}; }

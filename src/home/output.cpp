@@ -1,3 +1,7 @@
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <array>
 #include <set>
 #include <string>
 
@@ -35,6 +39,14 @@ bool belongs_to_home(const std::filesystem::path& target) {
   return false;
 }
 
+/// As far as its first bytes tell; a link is not looked behind, it is what would be replaced.
+bool is_bundle(const std::filesystem::path& path) {
+  constexpr std::string_view beginning = R"({"kmbundle":)";
+  const Fd fd(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));
+  std::array<char, beginning.size()> found{};
+  return fd && read(fd.get(), found.data(), found.size()) == static_cast<ssize_t>(found.size()) && std::string_view(found.data(), found.size()) == beginning;
+}
+
 }  // namespace
 
 void check_folder(const std::filesystem::path& folder) {
@@ -50,6 +62,15 @@ void check_folder(const std::filesystem::path& folder) {
 }
 
 std::filesystem::path check_output(const std::filesystem::path& path, bool overwrite) {
+  auto target = check_bundle_output(path, overwrite);
+  if (overwrite && is_bundle(target)) {
+    throw Error::exists(printable(target.string()) + " is a bundle: it may be the only copy of a key, and only another bundle takes its place",
+                        "choose another name, or move the bundle away first");
+  }
+  return target;
+}
+
+std::filesystem::path check_bundle_output(const std::filesystem::path& path, bool overwrite) {
   std::error_code failed;
   const auto place = std::filesystem::absolute(path, failed);
   if (!failed && belongs_to_home(place)) {  // before anything that advises --force

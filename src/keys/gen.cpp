@@ -129,7 +129,7 @@ op::Plan plan_of(const GenRequest& request, const std::vector<op::VersionRecord>
 GenResult generate_with_backup(op::Context& context, const GenRequest& request, std::vector<op::VersionRecord> versions,
                                const std::vector<op::VersionRecord>& kek_versions, const std::vector<policy::Waiver>& waivers) {
   auto plan = plan_of(request, versions);
-  const auto target = home::check_output(*request.backup, context.options.overwrite);
+  const auto target = home::check_bundle_output(*request.backup, context.options.overwrite);
   GenResult result;
   auto made = make_backed_up(context, std::move(plan), versions, {target, kek_versions, waivers}, [&](const op::VersionRecord& version) {
     return std::vector<journal::Change>{key_of(request, version).change(), version.change()};
@@ -152,7 +152,7 @@ GenResult generate_kek_with_backup(op::Context& context, const GenRequest& reque
   plan.details["waivers"] = Json::array();
   for (const auto& waiver : waivers) plan.details["waivers"].push_back({{"rule", waiver.rule}, {"reason", waiver.reason}});
   auto& version = versions.front();
-  const auto target = home::check_output(*request.backup, context.options.overwrite);
+  const auto target = home::check_bundle_output(*request.backup, context.options.overwrite);
   std::vector<journal::Change> rows{key_of(request, version).change(), version.change()};
   for (auto& change : op::public_key_rows(recipients)) rows.push_back(std::move(change));
   GenResult result;
@@ -185,7 +185,7 @@ GenResult generate(op::Context& context, const GenRequest& request) {
   }
   if (request.backup) require_backup_possible(context.token(), request.role, request.type);
   if (context.options.dry_run) {
-    if (request.backup) home::check_output(*request.backup, context.options.overwrite);
+    if (request.backup) home::check_bundle_output(*request.backup, context.options.overwrite);
     return {std::move(versions), std::nullopt, std::move(recipients)};
   }
   const auto random = context.token().random(16 * versions.size());

@@ -124,7 +124,7 @@ GenResult preview(op::Context& context, GenRequest request, const std::set<std::
   const bool waits = std::any_of(request.keks.begin(), request.keks.end(),
                                  [&](const auto& kek) { return promised.contains(kek) && !context.find_key(kek); });
   if (!waits) return generate(context, request);
-  home::check_output(*request.backup, context.options.overwrite);
+  home::check_bundle_output(*request.backup, context.options.overwrite);
   request.backup.reset();
   request.keks.clear();
   auto made = generate(context, request);

@@ -103,7 +103,7 @@ Successor succeed(op::Context& context, const SuccessorRequest& request) {
   to.waivers = judge(context, request, to, keks, recipients);
   std::filesystem::path target;
   if (request.backup) {
-    target = home::check_output(*request.backup, context.options.overwrite);
+    target = home::check_bundle_output(*request.backup, context.options.overwrite);
     result.backup = target;
     result.kept = op::kept_where(context, target, {to.label()});
   }

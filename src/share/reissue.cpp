@@ -84,7 +84,7 @@ ReissueResult reissue(op::Context& context, const ReissueRequest& request) {
   ReissueResult result;
   result.old_bundle = before.id;
   make_private_dir(std::filesystem::absolute(request.folder));
-  const auto target = home::check_output(request.folder / request.bundle.filename(), context.options.overwrite);
+  const auto target = home::check_bundle_output(request.folder / request.bundle.filename(), context.options.overwrite);
   Maker maker(context,
               {request.quorum.value_or(Quorum{before.quorum->needed, before.quorum->shares}), request.folder, request.custodians,
                request.qr},

@@ -41,7 +41,7 @@ ExportKekResult export_kek(op::Context& context, const ExportKekRequest& request
   result.recipients = op::resolve_recipients(context, request.to);
   require_not_itself(kek, result.recipients);
   result.waivers = op::judge_recipients(context, kek, result.recipients, false);
-  const auto target = home::check_output(request.out, context.options.overwrite);
+  const auto target = home::check_bundle_output(request.out, context.options.overwrite);
   result.bundle = preview(target, kek, result.recipients);
   auto found = op::keks_on_token(context, {kek}, context.objects_of({kek}));
   result.kept = op::kept_where(context, target, {kek.label()});

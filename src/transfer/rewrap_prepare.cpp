@@ -112,7 +112,7 @@ Prepared prove(op::Context& context, const RewrapRequest& request, const op::Bun
   for (auto& [type, version] : types) samples.push_back(std::move(version));
   prepared.algorithm = op::common_algorithm(context.token(), samples);
   if (prepared.old.id.empty()) prepared.old.records = prepared.records;
-  home::check_output(bundle.path, true);
+  home::check_bundle_output(bundle.path, true);
   prepared.summary = std::move(summary);
   return prepared;
 }

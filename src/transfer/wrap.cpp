@@ -104,7 +104,7 @@ WrapResult wrap(op::Context& context, const WrapRequest& request) {
   }
   const auto waivers = judge(context, keks, keys);
   const auto algorithm = op::common_algorithm(context.token(), keys);
-  const auto target = home::check_output(request.out, context.options.overwrite);
+  const auto target = home::check_bundle_output(request.out, context.options.overwrite);
   auto result = preview(context, keks, keys, target);
   result.skipped = skipped;
 

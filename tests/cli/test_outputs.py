@@ -54,6 +54,20 @@ class Outputs(harness.EmbeddedCase):
         self.refused(73, "encrypt", "payments", "--out", self.home / "token.pin", stdin=b"x", says="belongs to a kmtool home")  # not: say --force
         self.ok("audit", "export", self.home / "record", "--dry-run")  # a folder of one's own there is none of the home's
 
+    def test_only_a_bundle_takes_the_place_of_a_bundle(self):
+        """It may be the only copy of a key."""
+        bundle = self.dir / "born.kmb"
+        self.ok("gen", "born", "--role", "data", "--backup", bundle, "--kek", "root")
+        before = bundle.read_bytes()
+        self.ok("audit", "export", self.dir / "record")
+        for words, stdin in ((["encrypt", "payments", "--out"], b"x"), (["home", "backup"], b""), (["random", "16", "--out"], b""), (["audit", "prove", "0", "--out"], b""),
+                             (["apikey", "create", "--app", "x", "--unrestricted", "--out"], b""), (["apikey", "publish", "--out"], b"")):
+            for more in (["--dry-run"], []) if words[0] != "random" else ([],):
+                self.refused(73, *words, bundle, "--force", *more, stdin=stdin, says="is a bundle")
+        self.assertEqual(bundle.read_bytes(), before)
+        self.ok("wrap", "payments", "--kek", "root", "--out", bundle, "--force")
+        self.assertEqual((self.dir / "born.kmb.@1").read_bytes(), before)
+
     def test_links_to_devices(self):
         """As root it would be the machine's /dev/stdout that is replaced."""
         (self.dir / "out").symlink_to("/proc/self/fd/1")

@@ -35,6 +35,9 @@ struct Paths {
 
 /// check_output() of core/file.hpp for what a command writes where its user says; and no file of a home, this one or another, is the place,
 /// with --force neither (73): PIN, keys and record would be lost.
+std::filesystem::path check_bundle_output(const std::filesystem::path& path, bool overwrite);
+/// The same for any other output: nor does it take the place of a bundle (73), which may be the only copy of a key. Those who write bundles
+/// know the catalog and keep what is needed.
 std::filesystem::path check_output(const std::filesystem::path& path, bool overwrite);
 /// For a folder that a command fills, whether it is there already or not: it is no home, and no folder that kmtool keeps in one (73): what
 /// lies there is the home's to read, to take for its own, and to remove.
