@@ -27,11 +27,12 @@ std::vector<Record> records(const Context::State& state, const std::string& kind
   return result;
 }
 
-/// The version of a proven row.
-const VersionRecord& decoded(Context::State& state, const journal::Item& item) {
-  const auto known = state.decoded.find(item.id);
-  if (known != state.decoded.end() && known->second.seq == item.seq) return known->second.record;
-  return (state.decoded[item.id] = {item.seq, VersionRecord::from(item)}).record;
+/// The record of a proven row.
+template <class Record>
+const Record& decoded(std::unordered_map<std::string, Context::State::Decoded<Record>>& read, const journal::Item& item) {
+  const auto known = read.find(item.id);
+  if (known != read.end() && known->second.value == item.value) return known->second.record;
+  return (read[item.id] = {item.value, Record::from(item)}).record;
 }
 
 }  // namespace
@@ -44,14 +45,14 @@ std::optional<KeyRecord> Context::find_key(const std::string& name) const {
 std::optional<VersionRecord> Context::find_version(const std::string& name, int version) const {
   const auto item = row(*state_, "version", label_of(name, version));
   if (!item) return std::nullopt;
-  return state_->proven ? decoded(*state_, *item) : VersionRecord::from(*item);
+  return state_->proven ? decoded(state_->versions, *item) : VersionRecord::from(*item);
 }
 
 std::vector<KeyRecord> Context::keys() const { return records<KeyRecord>(*state_, "key"); }
 std::vector<VersionRecord> Context::versions() const {
   if (!state_->proven) return records<VersionRecord>(*state_, "version");
   std::vector<VersionRecord> result;
-  state_->journal->each_proven("version", [&](const journal::Item& item) { result.push_back(decoded(*state_, item)); });
+  state_->journal->each_proven("version", [&](const journal::Item& item) { result.push_back(decoded(state_->versions, item)); });
   return result;
 }
 std::vector<SignerRecord> Context::signers() const {
@@ -68,11 +69,15 @@ std::vector<SignerRecord> Context::signers() const {
 }
 std::vector<TrustRecord> Context::trusted() const { return records<TrustRecord>(*state_, "trust"); }
 std::vector<BundleRecord> Context::bundles() const {
-  auto bundles = records<BundleRecord>(*state_, "bundle");
+  std::vector<BundleRecord> bundles;
+  if (state_->proven) {
+    state_->journal->each_proven("bundle", [&](const journal::Item& item) { bundles.push_back(decoded(state_->bundles, item)); });
+  } else {
+    bundles = records<BundleRecord>(*state_, "bundle");
+  }
   std::sort(bundles.begin(), bundles.end(), [](const auto& a, const auto& b) { return std::tie(a.path, a.id) < std::tie(b.path, b.id); });
   return bundles;
 }
-
 
 std::vector<std::string> Context::bundle_keys(const std::string& bundle) const {
   std::vector<std::string> labels;

@@ -21,7 +21,6 @@ journal::LogSigner log_signer(Context& context) {
 std::uint64_t append(Context& context, journal::Draft draft) {
   take_turn(context);
   auto& state = context.state();
-  state.decoded.clear();  // an entry that is rolled back leaves its number to another
   draft.policy_digest = context.home.policy_digest;
   draft.config_digest = context.home.config_digest;
   draft.authenticated = state.signer_handles.contains("log");

@@ -17,12 +17,15 @@ struct Context::State {
   std::optional<journal::Journal> journal;
   std::optional<pkcs11::Token> token;
   bool proven = false;  ///< rows are read as proven
+  /// Records by their row's id, read from proven rows: commands over many keys or bundles ask for each more than once, and a row takes 5 us
+  /// to read.
+  template <class Record>
   struct Decoded {
-    std::uint64_t seq = 0;
-    VersionRecord record;
+    std::string value;  ///< the row's: an entry that is rolled back leaves its number to another
+    Record record;
   };
-  /// Versions by label, read from proven rows: commands over many keys ask for each more than once, and a row takes 5 us to read.
-  std::unordered_map<std::string, Decoded> decoded;
+  std::unordered_map<std::string, Decoded<VersionRecord>> versions;
+  std::unordered_map<std::string, Decoded<BundleRecord>> bundles;
   std::optional<journal::Head> head;
   std::map<std::string, pkcs11::Handle> signer_handles;  ///< by use
   std::vector<pkcs11::Object> anchors;
