@@ -18,6 +18,7 @@ BINARY = os.environ.get("KMTOOL_BINARY", "kmtool")
 LISTER = os.environ.get("KMTOOL_LISTER", "")
 FORWARD = os.environ.get("KMTOOL_FORWARD", "")
 KILLFS = os.environ.get("KMTOOL_KILLFS", "")
+SANITIZED = os.environ.get("KMTOOL_SANITIZED", "")  # the sanitizers that the program was built with: memory is then theirs, too
 PIN = "pin-of-a-test-4711"
 SO_PIN = "so-pin-of-a-test-42"
 TOKEN_LABEL = "km-test"
@@ -54,7 +55,7 @@ class Result:
 def base_env(home_of_user):
     """A clean environment: nothing of the caller's kmtool or token leaks in."""
     env = {"PATH": os.environ.get("PATH", "/usr/bin:/bin"), "HOME": str(home_of_user), "LANG": "C.UTF-8", "LC_ALL": "C.UTF-8"}
-    for name in ("ASAN_OPTIONS", "UBSAN_OPTIONS", "LSAN_OPTIONS", "KMTOOL_SOFTHSM2", "TMPDIR"):
+    for name in ("ASAN_OPTIONS", "UBSAN_OPTIONS", "LSAN_OPTIONS", "TSAN_OPTIONS", "KMTOOL_SOFTHSM2", "TMPDIR"):
         if name in os.environ:
             env[name] = os.environ[name]
     return env

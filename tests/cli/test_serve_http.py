@@ -154,7 +154,7 @@ class Malformed(gateway.GatewayCase):
                 pass
             self.assertLess(sent, 400)  # it was made to wait
             self.assertEqual(self.gate.ask(X_Api_Key=key_text(1)).status, 200)
-        self.assertLess(self.gate.memory(), 100)
+        self.assertLess(self.gate.memory(), 600 if harness.SANITIZED else 100)
 
     def test_slow_heads(self):
         slow = [self.gate.connect() for _ in range(50)]
@@ -251,7 +251,7 @@ class Many(gateway.GatewayCase):
             self.assertEqual(gate.ask(X_Api_Key=key_text(1)).status, 200)
             slowest = max(slowest, time.monotonic() - before)
         self.assertLess(slowest, 2)
-        self.assertLess(gate.memory(), 80)
+        self.assertLess(gate.memory(), 600 if harness.SANITIZED else 80)
         print(f"{count} idle connections: {gate.memory():.0f} MiB, slowest of 200 checks {slowest * 1e3:.1f} ms, {time.monotonic() - begun:.1f} s")
         for connection in idle:
             connection.close()
