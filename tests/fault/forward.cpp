@@ -32,6 +32,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <map>
+#include <mutex>
 #include <string_view>
 #include <thread>
 #include <type_traits>
@@ -112,7 +113,10 @@ class Forwarder {
   template <class Call>
   CK_RV run(const char* name, Answers answers, const Call& call) {
     const std::uint64_t number = ++counter_->calls;
-    if (!failed_) std::snprintf(counter_->last, sizeof counter_->last, "%s", name);
+    if (!failed_) {
+      const std::lock_guard lock(naming_);
+      std::snprintf(counter_->last, sizeof counter_->last, "%s", name);
+    }
     if (trace_ >= 0) dprintf(trace_, "%s\n", name);
     if (delay_.count() != 0) std::this_thread::sleep_for(delay_);
     if (number == hang_at_) kmforward::hang();
@@ -174,6 +178,7 @@ class Forwarder {
   CK_RV fail_rv_ = number_from("KMFORWARD_FAIL_RV", 16);
   bool fail_after_ = text_from("KMFORWARD_FAIL_WHEN") == "after";
   std::atomic<bool> failed_{false};
+  std::mutex naming_;  ///< the last call's name is written by every thread
   std::string_view fail_name_ = text_from("KMFORWARD_FAIL_NAME");
   std::atomic<std::uint64_t> matching_{0};
   std::map<CK_MECHANISM_TYPE, CK_MECHANISM_TYPE> map_ = read_map();
