@@ -80,7 +80,7 @@ class Manual(harness.Case):
         empty.mkdir()
         done = harness.run_program(["sh", script], env, cwd=empty)
         self.assertEqual(done.code, 0, f"{script.read_text()}\n{done}")
-        for wanted in ("share      ok: 1 of 5", "root@1", "ledger@1", "opens      root@1"):
+        for wanted in ("share      ok: 1 of 5", "root@1", "ledger@1", "opens      root@1", "root@1 -> root@2", "ledger@1 -> ledger@2"):
             self.assertIn(wanted, done.out)
         self.assertEqual(done.out.count("ok: by"), 4)
 
