@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <limits>
 #include <optional>
 #include <set>
 
@@ -32,6 +33,8 @@ std::optional<op::BundleRecord> forgotten(op::Context& context, const op::Bundle
   for (const auto& bundle : context.bundles()) {
     if (bundle.id == header.id) return std::nullopt;  // a copy of another one
   }
+  // An older one is not forgotten: that it was written here is on record.
+  if (op::bundle_recorded(context, header.id, result.summary.file_digest, std::numeric_limits<std::uint64_t>::max())) return std::nullopt;
   op::BundleRecord found = recorded;
   LineReader reader(recorded.path, bundle::max_line);
   const auto read = bundle::read(reader, [&](const bundle::Record& key, std::size_t) { found.keys.push_back(label_of(key.name, key.version)); });

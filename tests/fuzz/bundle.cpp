@@ -77,7 +77,13 @@ extern "C" int LLVMFuzzerTestOneInput(const unsigned char* data, std::size_t siz
       fuzz::require(equal(digest, read.signed_digest));
       return read.signature.value;
     };
-    fuzz::require(bundle::looks_like_request(text) && bundle::write_request(read.request, sign, read.signature.key) == text);
+    fuzz::require(bundle::looks_like_request(text));
+    try {
+      fuzz::require(bundle::write_request(read.request, sign, read.signature.key) == text);
+    } catch (const Error& error) {
+      // OpenSSL looks for factors of a modulus with random bases: what is none of two primes is refused now and then, and not each time.
+      fuzz::require(error.message().find("its numbers are not those of a key") != std::string::npos);
+    }
   });
   return 0;
 }
