@@ -73,7 +73,10 @@ void guess_local(const KeysReport& report, policy::TokenTraits& traits) {
 class Catalog {
  public:
   explicit Catalog(op::Context& context) : context_(context), anchor_(context.home.config.anchor_id()) {
-    for (auto& version : context.versions()) versions_.emplace(version.id, version);
+    for (auto& version : context.versions()) {  // one that was imported again has the id of the one that was destroyed
+      if (version.state != State::destroyed) versions_.insert_or_assign(version.id, version);
+      else versions_.emplace(version.id, version);
+    }
     for (const auto& signer : context.signers()) signers_.insert(signer.id);
   }
 

@@ -8,6 +8,7 @@
 #include "kmtool/core/encoding.hpp"
 #include "kmtool/core/text.hpp"
 #include "kmtool/domain/reason.hpp"
+#include "kmtool/op/invocations.hpp"
 #include "kmtool/op/object_facts.hpp"
 #include "kmtool/op/objects.hpp"
 
@@ -145,6 +146,10 @@ class Batch {
     version.name = name;
     version.version = returns ? *candidate.was->version : 1;
     if (returns) version.token_label.clear();
+    // It could leave the token once: for the backup at its birth, which its successor shall have too.
+    const auto could_leave = [](const auto& part) { return part.second.never_extractable == false; };
+    version.backed_up = returns && !version.extractable && std::ranges::any_of(candidate.parts, could_leave);
+    if (returns && version.role == Role::data) uncounted_.push_back(version.id);
     complete(version, known ? known->cryptoperiod : std::nullopt, active);
     say_flaws(context_, candidate);
     version.waivers = judge(context_, version);
@@ -163,7 +168,13 @@ class Batch {
   [[nodiscard]] std::vector<journal::Change> rows() const {
     std::vector<journal::Change> changes;
     for (const auto& [name, key] : keys_) changes.push_back(key.change());
-    for (const auto& version : result_.keys) changes.push_back(version.change());
+    for (const auto& version : result_.keys) {
+      changes.push_back(version.change());
+      if (std::ranges::find(uncounted_, version.id) == uncounted_.end()) continue;
+      // Nobody knows how often it has encrypted: reserve_invocations() refuses.
+      const Json value{{"key", version.label()}, {"used", op::invocations_of(context_, version).used}, {"uncertain", true}};
+      changes.push_back({"gcm", hex(version.id), value});
+    }
     return changes;
   }
 
@@ -190,6 +201,7 @@ class Batch {
   const AdoptRequest& request_;
   std::map<std::string, op::KeyRecord> keys_;
   std::vector<Object> adopted_;
+  std::vector<Bytes> uncounted_;  ///< ids of data keys that came back
   AdoptResult result_;
 };
 

@@ -18,22 +18,26 @@ class Compromises {
   /// Why whatever is in the bundle is: a KEK that it is under.
   std::string of(const bundle::Header& header);
   /// The suspended version that this record's key is, or a restored copy of it; empty: none. Such a key does nothing until that is over.
-  [[nodiscard]] std::string suspended(const bundle::Record& record) const { return same_key_in(record, State::suspended); }
-  /// One that was active here and was deactivated: it protects nothing any more, under no name.
-  [[nodiscard]] std::string retired(const bundle::Record& record) const { return same_key_in(record, State::deactivated); }
+  [[nodiscard]] std::string suspended(const bundle::Record& record) { return same_key_in(record, false); }
+  /// One that was active here and was deactivated: it protects nothing any more, under no name, also where it was destroyed
+  /// since; or was suspended when it was destroyed, so that nobody can end that.
+  [[nodiscard]] std::string retired(const bundle::Record& record) { return same_key_in(record, true); }
 
  private:
   struct Known {
     std::string label;
     State state;
   };
-  [[nodiscard]] std::string same_key_in(const bundle::Record& record, State state) const;
+  [[nodiscard]] std::string same_key_in(const bundle::Record& record, bool retired);
   bool compromised(const Known& known);
+  bool was(const Known& known, State state);
+  void read_journal();
 
   op::Context& context_;
-  std::map<std::string, Known> suspects_;               ///< versions that ceased to be active, by CKA_ID in hex
+  std::multimap<std::string, Known> suspects_;          ///< versions that ceased to be active, by CKA_ID in hex: a copy may have its original's
   op::Copies copies_;
   std::optional<std::set<std::string>> called_so_;      ///< labels that were ever called compromised: read when it is first asked for
+  std::map<std::string, State> before_;                 ///< the state before destruction, by label: read then, too
 };
 
 }  // namespace kmtool::transfer

@@ -154,10 +154,14 @@ op::VersionRecord version_to_be(op::Context& context, const ImportKekRequest& re
   version.expires = record.expires;
   version.token_serial = context.token().info().serial;
   const bool in_period = !record.expires || *record.expires > context.now();
-  const auto compromise = Compromises(context).of(record);
-  if (request.activate && (record.state != State::active || !in_period || !compromise.empty())) {
+  Compromises known(context);
+  const auto compromise = known.of(record);
+  const auto suspended = known.suspended(record), retired = suspended.empty() ? known.retired(record) : "";
+  if (request.activate && (record.state != State::active || !in_period || !compromise.empty() || !suspended.empty() || !retired.empty())) {
     std::string why = "it was " + std::string(to_text(record.state)) + " when it was exported";
     if (!in_period) why = "its originator period ended " + rfc3339(*record.expires);
+    if (!suspended.empty()) why = suspended + ", the same key, is suspended";
+    if (!retired.empty()) why = retired + ", the same key, protects nothing any more: it was deactivated or suspended here";
     if (!compromise.empty()) why = compromise;
     throw Error::refused("G-WORK", label_of(record.name, record.version) + " cannot be activated: " + why, "import it without --activate: it then only unwraps");
   }

@@ -120,7 +120,9 @@ Prepared prove(op::Context& context, const RewrapRequest& request, const op::Bun
 }  // namespace
 
 Today::Today(op::Context& context) : compromises_(context) {
-  for (const auto& version : context.versions()) versions_.insert_or_assign(version.id, std::pair{version.state, version.expires});
+  for (const auto& version : context.versions()) {  // a copy may have its original's id: one that is there speaks for both
+    if (version.state != State::destroyed) versions_.insert_or_assign(version.id, std::pair{version.state, version.expires});
+  }
 }
 
 void Today::bring_up_to_date(bundle::Record& record) {

@@ -129,7 +129,7 @@ void require_free_labels(op::Context& context, const std::vector<op::VersionReco
 }
 
 /// A suspended key does nothing, whatever its name (SP 800-57 part 1 r5, 7.3).
-void require_not_suspended(const Compromises& known, const bundle::Record& record) {
+void require_not_suspended(Compromises& known, const bundle::Record& record) {
   const auto suspended = known.suspended(record);
   if (suspended.empty()) return;
   const auto label = label_of(record.name, record.version);

@@ -107,6 +107,56 @@ class Policy(Incoming):
             self.assertIs(self.ok_json(command, file, "--check", home=self.b)["checked"], True)
 
 
+class Gone(harness.EmbeddedCase):
+    """What a version was before it was destroyed is remembered by whoever restores it under another name."""
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.ok("gen", "above", "--role", "kek", "--exportable")
+
+    def state(self, label, what):
+        self.ok("state", label, what, "--reason", "a test", "--yes")
+
+    def kek(self, name):
+        out = self.dir / f"{name}.kmk"
+        self.ok("gen", name, "--role", "kek", "--exportable")
+        self.ok("export-kek", name, "--to-kek", "above", "--out", out)
+        return out
+
+    def test_a_copy_of_a_destroyed_kek_was_compromised(self):
+        out = self.kek("first")
+        self.state("first@1", "destroy")
+        self.ok("import-kek", out, "--as", "zcopy", "--activate")
+        self.state("zcopy", "compromise")
+        self.state("zcopy@1", "destroy")
+        self.refused(77, "import-kek", out, "--as", "again", "--activate", says="called compromised")
+
+    def test_keks(self):
+        for what in ("deactivate", "suspend"):
+            with self.subTest(what):
+                out = self.kek(f"k-{what}")
+                self.state(f"k-{what}", what)
+                self.state(f"k-{what}@1", "destroy")
+                self.refused(77, "import-kek", out, "--as", f"k-{what}-b", "--activate", says="protects nothing any more")
+                self.ok("import-kek", out, "--as", f"k-{what}-b")
+        out = self.kek("lost")  # destroyed while it was active: that is what backups are for
+        self.state("lost@1", "destroy")
+        self.ok("import-kek", out, "--as", "lost-b", "--activate")
+        self.assertEqual([f for f in self.ok_json("audit", "keys", "--fail-on", "critical")["findings"] if "lost-b" in str(f) and f["check"] == "differs"], [])
+
+    def test_keys(self):
+        for what in ("deactivate", "suspend"):
+            with self.subTest(what):
+                out = self.dir / f"d-{what}.kmb"
+                self.ok("gen", f"d-{what}", "--role", "data", "--exportable")
+                self.ok("wrap", f"d-{what}", "--kek", "above", "--out", out)
+                self.state(f"d-{what}", what)
+                self.state(f"d-{what}@1", "destroy")
+                self.refused(77, "unwrap", out, "--as", f"d-{what}-b", "--activate")
+                self.ok("unwrap", out, "--as", f"d-{what}-b")
+
+
 class Versions(Incoming):
     def bundles(self, name):
         """Version 1 and 2 of a key, each in a bundle that was written while it was active."""

@@ -117,10 +117,11 @@ class Forgotten(harness.Case):
         labels = {key["label"]: key["state"] for key in done["keys"]}
         self.assertEqual(labels, {"root@2": "deactivated", "ledger@2": "deactivated", "fresh@2": "active", "fresh@1": "deactivated"})
         self.assertEqual([key["label"] for key in dry["keys"]], [key["label"] for key in done["keys"]])
-        self.ok("encrypt", "fresh", "--in", self.plain, "--out", self.dir / "fresh.sealed", "--force")
+        self.refused(77, "encrypt", "fresh", "--in", self.plain, "--out", self.dir / "fresh.sealed", "--force", says="how often fresh@2 has encrypted")
         self.assertEqual(self.ok_json("audit", "verify")["found_at_rollback"], 4)  # the signers
         self.assertIs(self.ok_json("doctor")["healthy"], True)
-        self.assertEqual(self.ok_json("rotate", "fresh")["rotated"][0]["to"], 3)
+        self.assertEqual(self.ok_json("rotate", "fresh")["rotated"][0]["to"], 3)  # it never had a backup, and needs none
+        self.ok("encrypt", "fresh", "--in", self.plain, "--out", self.dir / "fresh.sealed", "--force")
 
     def test_nothing_passes_for_a_version(self):
         for name, role in (("tags", "mac"), ("root", "kek")):
@@ -210,6 +211,24 @@ class Joined(harness.Case):
         mac = self.ok_json("adopt", "y", "--label", "y@1", "--from-home", self.id_one, home=self.two)["keys"][0]
         self.assertEqual((mac["label"], mac["state"]), ("y@1", "active"))
         self.assertEqual([e["details"]["from_home"] for e in self.entries(self.two) if e["command"] == "adopt" and "from_home" in e["details"]], [self.id_one])
+
+
+class Newborn(harness.Case):
+    def test_who_had_a_backup_at_birth_has_a_successor_with_one(self):
+        self.on_own_token()
+        self.ok("gen", "root", "--role", "kek")
+        self.ok("home", "backup", self.dir / "h.kmh")
+        self.ok("gen", "vault", "--role", "kek", "--backup", self.dir / "vault.kmk", "--kek", "root")
+        self.ok("gen", "pay", "--role", "data", "--backup", self.dir / "pay.kmb", "--kek", "vault")
+        self.ok("home", "restore", self.dir / "h.kmh", "--force")
+        self.ok("doctor", "--accept-rollback", "--reason", "a test")
+        self.ok("adopt", "vault", "--label", "vault@1")
+        self.ok("adopt", "pay", "--label", "pay@1")
+        for name in ("vault", "pay"):
+            self.assertIn("--backup", self.kmtool("rotate", name).err)
+            self.assertEqual(self.kmtool("rotate", name).code, 1)
+        self.ok("rotate", "vault", "--backup", self.dir / "vault2.kmk", "--kek", "root")
+        self.ok("rotate", "pay", "--backup", self.dir / "pay2.kmb", "--kek", "vault")
 
 
 class Imported(harness.Case):
