@@ -53,15 +53,6 @@ keys::GenRequest request_of(const GenOptions& o) {
   return request;
 }
 
-/// Where the bundle that lay under the backup's name is now; empty: nowhere.
-std::string kept_bundle(const op::Context& context, const keys::GenResult& made, const std::string& lay_there) {
-  if (!made.bundle || lay_there.empty()) return {};
-  for (const auto& bundle : context.bundles()) {
-    if (bundle.id == lay_there) return bundle.path;
-  }
-  return {};
-}
-
 int run(Globals& globals, const GenOptions& o) {
   if (!o.spec.empty()) return gen_from_spec(globals, o.spec);
   if (o.name.empty()) throw Error::usage("which key?", "kmtool gen NAME --role ROLE, or --spec FILE");
@@ -70,20 +61,24 @@ int run(Globals& globals, const GenOptions& o) {
   ask_fingerprints(globals, request.to);
   const auto options = options_of(globals);
   return op::recorded(options, op::Need::mutation, "gen", request.name, [&](op::Context& context) {
-    const auto lay_there = request.backup ? op::replaced_at(context, std::filesystem::absolute(*request.backup)) : "";
     std::optional<share::Maker> maker;
     if (const auto quorum = quorum_of(o.quorum)) {
-      if (!request.backup || request.role != Role::kek) throw Error::usage("--quorum goes with the --backup of a kek", "keys are backed up under a kek, which has the quorum");
+      if (!request.backup || request.role != Role::kek)
+        throw Error::usage("--quorum goes with the --backup of a kek", "keys are backed up under a kek, which has the quorum");
       request.layer = maker.emplace(context, *quorum, *request.backup).layer();
     }
     const auto made = keys::generate(context, request);
     if (maker) maker->keep();
-    const auto kept = kept_bundle(context, made, lay_there);
+    const auto& kept = made.kept;
     const auto shares = maker ? maker->shares() : std::vector<share::WrittenShare>{};
     for (const auto& text : maker ? maker->warnings() : std::vector<std::string>{}) warn(globals, text);
     if (json_wanted(globals)) {
       Json json{{"keys", keys_json(context, made.keys)}};
-      if (made.bundle) json["backup"] = {{"bundle", made.bundle->id}, {"out", made.bundle->path}, {"records", made.bundle->records}, {"kept", kept.empty() ? Json(nullptr) : Json(kept)}};
+      if (made.bundle)
+        json["backup"] = {{"bundle", made.bundle->id},
+                          {"out", made.bundle->path},
+                          {"records", made.bundle->records},
+                          {"kept", kept.empty() ? Json(nullptr) : Json(kept)}};
       if (made.bundle && !made.recipients.empty()) json["backup"]["recipients"] = recipients_json(made.recipients);
       if (maker) json["backup"]["shares"] = shares_json(shares);
       globals.out.json(json);
@@ -92,7 +87,8 @@ int run(Globals& globals, const GenOptions& o) {
       if (made.bundle) globals.out.line("backup     " + made.bundle->path);
       print_recipients(globals, made.recipients);
       print_shares(globals, shares);
-      if (!kept.empty()) note(globals, "the bundle that lay there is kept as " + kept + ": it holds a key that no other bundle has");
+      if (!kept.empty())
+        note(globals, "the bundle that lay there is kept as " + kept + ": it holds a key that no other bundle has");
     }
     say_dry_run(globals);
     return 0;

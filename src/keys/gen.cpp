@@ -135,6 +135,7 @@ GenResult generate_with_backup(op::Context& context, const GenRequest& request, 
     return std::vector<journal::Change>{key_of(request, version).change(), version.change()};
   });
   result.bundle = std::move(made.bundle);
+  result.kept = std::move(made.kept);
   result.keys = std::move(versions);
   return result;
 }
@@ -158,6 +159,7 @@ GenResult generate_kek_with_backup(op::Context& context, const GenRequest& reque
   GenResult result;
   auto made = make_kek_backed_up(context, std::move(plan), version, {target, recipients, waivers, request.layer}, rows);
   result.bundle = std::move(made.bundle);
+  result.kept = std::move(made.kept);
   result.keys = std::move(versions);
   result.recipients = std::move(recipients);
   return result;

@@ -2,10 +2,12 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <map>
 #include <set>
 
-#include "kmtool/op/bundle_out.hpp"
+#include "kmtool/core/text.hpp"
 #include "kmtool/domain/name.hpp"
+#include "kmtool/op/bundle_out.hpp"
 #include "op/state.hpp"
 
 namespace kmtool::op {
@@ -41,11 +43,13 @@ void remove_file(const std::string& path, std::vector<std::string>& done) {
   done.push_back("removed " + path);
 }
 
-/// True when this bundle is the only one in the catalog to hold a key that cannot leave the token again, or a KEK: its other site opens
-/// bundles by that copy. What the bundle that takes its place (`now`) holds too, and the token can still give, does not count.
-bool irreplaceable(const Context& context, const std::string& bundle, const std::vector<std::string>& now) {
+/// True when this bundle, with these keys, is the only one in the catalog to hold a key that cannot leave the token again, or a
+/// KEK: its other site opens bundles by that copy. What the bundle that takes its place at `target` holds too (`now`), and the
+/// token can still give, does not count; nor does another bundle that the catalog thinks to be there.
+bool irreplaceable(const Context& context, const std::string& target, const std::string& bundle,
+                   const std::vector<std::string>& labels, const std::vector<std::string>& now) {
   std::set<std::string> only_here;
-  for (const auto& label : context.bundle_keys(bundle)) {
+  for (const auto& label : labels) {
     const auto ref = KeyRef::parse(label);
     const auto version = context.find_version(ref.name, ref.version.value_or(0));
     if (!version || version->state == State::destroyed) continue;
@@ -54,10 +58,56 @@ bool irreplaceable(const Context& context, const std::string& bundle, const std:
   }
   if (only_here.empty()) return false;
   for (const auto& other : context.bundles()) {
-    if (other.id == bundle) continue;
+    if (other.id == bundle || other.path == target) continue;
     for (const auto& label : context.bundle_keys(other.id)) only_here.erase(label);
   }
   return !only_here.empty();
+}
+
+/// Labels of the keys in a bundle that the catalog need not know, where each of them is the very key that the catalog has under
+/// its label: after a restore another may have come to that name and number. nullopt: one is not, or the file cannot be read.
+std::optional<std::vector<std::string>> known_keys(const Context& context, const std::string& path) try {
+  std::vector<std::string> labels;
+  bool known = true;
+  LineReader reader(path, bundle::max_line);
+  const auto summary = bundle::read(reader, [&](const bundle::Record& key, std::size_t) {
+    const auto version = context.find_version(key.name, key.version);
+    known = known && version && version->id == key.id;
+    labels.push_back(label_of(key.name, key.version));
+  });
+  if (!known) return std::nullopt;
+  if (summary.header.of_kek()) labels.resize(1);  // its two records are one key
+  return labels;
+} catch (const Error&) {
+  return std::nullopt;
+}
+
+/// What an output takes the place of (the id of its row, or of the file that is kept), and where that one is kept.
+struct Place {
+  std::string replaces, kept;
+};
+
+Place place_of(const Context& context, const std::string& target, const std::vector<std::string>& keys) {
+  const auto row = recorded_at(context, target);
+  const auto there = bundle_at(target);
+  Place place{row ? row->id : "", ""};
+  if (there.empty()) return place;
+  bool keep = false;
+  if (row && row->id == there) {
+    // One that waits for the drill with its successor goes on waiting.
+    keep = !row->kept_for.empty() || irreplaceable(context, target, there, context.bundle_keys(there), keys);
+  } else {
+    const auto bundles = context.bundles();
+    const auto known = std::ranges::find(bundles, there, &BundleRecord::id);
+    if (known == bundles.end()) {  // a restore forgot it, or another home wrote it
+      const auto labels = known_keys(context, target);
+      keep = !labels || irreplaceable(context, target, there, *labels, keys);
+    } else if (!lies_at(known->path, there)) {  // moved here, or a copy whose original is out of sight
+      keep = !known->kept_for.empty() || irreplaceable(context, target, there, context.bundle_keys(there), keys);
+    }
+  }
+  if (keep) place = {there, kept_name(target)};
+  return place;
 }
 
 bool landed(const PlannedFile& file) { return bundle_at(file.final_path) == file.bundle; }
@@ -66,9 +116,9 @@ bool landed(const PlannedFile& file) { return bundle_at(file.final_path) == file
 
 bool lies_at(const std::string& path, const std::string& id) { return !id.empty() && bundle_at(path) == id; }
 
-std::string replaced_at(const Context& context, const std::filesystem::path& path) {
-  const auto found = recorded_at(context, path.string());
-  return found ? found->id : "";
+bool moved_away(const BundleRecord& bundle) {
+  char host[256] = {};
+  return gethostname(host, sizeof host - 1) == 0 && bundle.host == printable(host) && !lies_at(bundle.path, bundle.id);
 }
 
 bool files_landed(const Plan& plan) { return !plan.files.empty() && std::all_of(plan.files.begin(), plan.files.end(), landed); }
@@ -93,24 +143,57 @@ std::vector<journal::Change> landed_changes(Context& context, const PlannedFile&
   return changes;
 }
 
+namespace {
+
+/// The rows of a file that is kept and that the catalog does not know. None where its signature is not this home's, or a key in
+/// it is not known: by its label a row would pass for a copy of another key.
+std::vector<journal::Change> kept_rows(Context& context, const PlannedFile& file, const std::set<std::string>& held) try {
+  const auto labels = known_keys(context, file.kept_path);
+  if (!labels) return {};
+  auto record = bundle_record_of(context, file.kept_path);
+  if (std::ranges::all_of(*labels, [&](const auto& label) { return held.contains(label); })) record.kept_for = file.bundle;
+  return record.changes();
+} catch (const Error&) {
+  return {};
+}
+
+}  // namespace
+
 std::vector<journal::Change> replaced_changes(Context& context, const PlannedFile& file, const BundleRecord& now) {
+  std::vector<journal::Change> changes;
+  if (file.replaces.empty()) return changes;
   const std::set<std::string> held(now.keys.begin(), now.keys.end());
+  const auto in_place = [&](const BundleRecord& bundle) {
+    return std::ranges::all_of(context.bundle_keys(bundle.id), [&](const auto& label) { return held.contains(label); });
+  };
   auto bundles = context.bundles();
-  const auto found = std::find_if(bundles.begin(), bundles.end(), [&](const auto& bundle) { return bundle.id == file.replaces; });
-  if (file.replaces.empty() || found == bundles.end()) return {};
-  const auto labels = context.bundle_keys(found->id);
-  const bool in_place = std::all_of(labels.begin(), labels.end(), [&](const auto& label) { return held.contains(label); });
-  if (!file.kept_path.empty()) {
+  const auto found = std::ranges::find(bundles, file.replaces, &BundleRecord::id);
+  const bool recorded = found != bundles.end();
+  const bool was_here = recorded && found->path == file.final_path;
+  const bool replaced = was_here || (recorded && moved_away(*found));  // else a copy of it lay here
+  std::set<std::string> changed;
+  std::map<std::string, bool> gone;  // whether the new one holds all that it held
+  if (replaced && file.kept_path.empty()) gone[found->id] = in_place(*found);
+  if (replaced && !file.kept_path.empty()) {
+    if (in_place(*found)) found->kept_for = file.bundle;  // else it is kept for its own sake: it holds what the new one does not
     found->path = file.kept_path;
-    if (in_place) found->kept_for = file.bundle;  // else it is kept for its own sake: it holds what the new one does not
-    return found->changes();
+    changed.insert(found->id);
   }
-  auto changes = found->removal();
-  // Older ones that were kept until a drill with this one wait for the new one's drill, or stand for themselves.
-  for (auto& older : bundles) {
-    if (older.kept_for != file.replaces) continue;
-    older.kept_for = in_place ? file.bundle : "";
-    for (auto& change : older.changes()) changes.push_back(std::move(change));
+  if (!recorded && !file.kept_path.empty()) changes = kept_rows(context, file, held);
+  for (const auto& bundle : bundles) {  // another lay in its place already
+    if (!was_here && bundle.path == file.final_path && bundle.id != now.id && bundle.id != file.replaces)
+      gone[bundle.id] = in_place(bundle);
+  }
+  // Older ones that were kept until a drill with one that is gone wait for the new one's drill, or stand for themselves.
+  for (auto& bundle : bundles) {
+    const auto before = gone.find(bundle.kept_for);
+    if (before == gone.end() || gone.contains(bundle.id)) continue;
+    bundle.kept_for = before->second ? file.bundle : "";
+    changed.insert(bundle.id);
+  }
+  for (const auto& bundle : bundles) {
+    if (!changed.contains(bundle.id) && !gone.contains(bundle.id)) continue;
+    for (auto& change : gone.contains(bundle.id) ? bundle.removal() : bundle.changes()) changes.push_back(std::move(change));
   }
   return changes;
 }
@@ -124,19 +207,17 @@ std::string kept_name(const std::string& path) {
 }
 
 std::string kept_where(const Context& context, const std::filesystem::path& target, const std::vector<std::string>& keys) {
-  const auto old = recorded_at(context, target.string());
-  if (!old || !lies_at(target.string(), old->id)) return {};
-  // One that waits for the drill with its successor goes on waiting.
-  return !old->kept_for.empty() || irreplaceable(context, old->id, keys) ? kept_name(target.string()) : "";
+  return place_of(context, target.string(), keys).kept;
 }
 
 PlannedFile planned_file(Context& context, const std::filesystem::path& target, const std::string& bundle, const std::vector<std::string>& keys) {
+  auto place = place_of(context, target.string(), keys);
   PlannedFile file;
   file.final_path = target.string();
   file.temporary_path = temporary_for(context, target).string();
   file.bundle = bundle;
-  file.replaces = replaced_at(context, target);
-  file.kept_path = kept_where(context, target, keys);
+  file.replaces = std::move(place.replaces);
+  file.kept_path = std::move(place.kept);
   return file;
 }
 
@@ -176,6 +257,30 @@ bool bundle_recorded(Context& context, const std::string& bundle, const std::str
   });
   if (found) journal.check_entries();  // the head's proof speaks of the last entry and of stored hashes only
   return found.has_value();
+}
+
+Making making_of(Context& context, const std::string& bundle) {
+  const auto& head = context.state().head;
+  if (!head || bundle.empty()) return Making::unknown;
+  auto& journal = context.journal();
+  auto found = Making::unknown;
+  const auto intended = [&](const Json& files) {
+    return std::ranges::any_of(files, [&](const Json& file) { return file.is_object() && file.value("bundle", "") == bundle; });
+  };
+  journal.each_entry(0, [&](const journal::Entry& entry) {
+    if (entry.seq >= head->checkpoint.size) return false;
+    if (entry.bytes.find(bundle) == std::string::npos) return true;
+    for (const auto& change : entry.json().value("changes", Json::array())) {
+      const Json value = change.value("value", Json());
+      if (!value.is_object()) continue;
+      if (change.value("kind", "") == "bundle" && change.value("id", "") == bundle) found = Making::written;
+      if (change.value("kind", "") == "intent" && found == Making::unknown && intended(value.value("files", Json::array())))
+        found = Making::undone;
+    }
+    return found != Making::written;
+  });
+  if (found != Making::unknown) journal.check_entries();
+  return found;
 }
 
 std::vector<journal::Change> settle_files(Context& context, const Plan& plan, std::vector<std::string>& done) {

@@ -13,6 +13,7 @@
 #include "kmtool/crypto/gate.hpp"
 #include "kmtool/domain/name.hpp"
 #include "kmtool/home/home.hpp"
+#include "kmtool/op/bundle_out.hpp"
 #include "kmtool/share/qr.hpp"
 
 namespace kmtool::share {
@@ -82,6 +83,7 @@ struct Maker::Impl {
   std::vector<WrittenShare> planned;
   std::vector<fs::path> landed;
   std::vector<std::string> warnings;
+  std::map<std::string, op::Making> makings;  ///< of the bundles whose shares lie in the way
   SecretBytes gate;
   std::vector<Share> shares;
   std::string id;
@@ -129,17 +131,43 @@ struct Maker::Impl {
     }
   }
 
-  void require_free(const fs::path& file) const {
+  /// A share that lies there is of a bundle that never came to be, or --force was said and its bundle is known to be gone.
+  void require_free(const fs::path& file) {
     std::error_code ignored;
-    if (!fs::exists(fs::symlink_status(file, ignored))) return;
+    if (!fs::exists(fs::symlink_status(file, ignored))) return require_no_code(file);
+    const auto shown = printable(file.string());
     const auto named = bundle_named_by(file);
-    for (const auto& known : context.bundles()) {
-      if (named.empty() || known.id != named) continue;
-      throw Error::exists(printable(file.string()) + " is a share of " + printable(known.path),
-                          "choose another folder for the shares; not even --force replaces one that a bundle of the catalog needs");
+    auto making = op::Making::written;
+    if (!named.empty()) {
+      for (const auto& known : context.bundles()) {
+        if (known.id != named) continue;
+        throw Error::exists(
+            shown + " is a share of " + printable(known.path),
+            "choose another folder for the shares; not even --force replaces one that a bundle of the catalog needs");
+      }
+      if (!makings.contains(named)) makings[named] = op::making_of(context, named);
+      making = makings.at(named);
     }
-    if (context.options.overwrite || !named.empty()) return;  // of no bundle: left by an interrupted command
-    throw Error::exists(printable(file.string()) + " exists", "choose another folder for the shares, or say --force to replace it");
+    if (making == op::Making::unknown) {
+      throw Error::exists(shown + " is a share of the bundle " + printable(named) +
+                              ", which is not on this home's record: a restore forgot it, or another home made it",
+                          "choose another folder for the shares; not even --force replaces one whose bundle is not known to be "
+                          "gone: where it is, remove the share");
+    }
+    if (making == op::Making::undone || context.options.overwrite) return;
+    throw Error::exists(shown + " exists", "choose another folder for the shares, or say --force to replace it");
+  }
+
+  /// Codes beside a share are the share once more; nothing tells of which bundle where the share itself was taken away.
+  void require_no_code(const fs::path& file) const {
+    if (!request.qr || context.options.overwrite) return;
+    for (const auto* ending : {".png", ".qr.txt"}) {
+      std::error_code ignored;
+      const fs::path code(file.string() + ending);
+      if (!fs::exists(fs::symlink_status(code, ignored))) continue;
+      throw Error::exists(printable(code.string()) + " exists",
+                          "choose another folder for the shares, or say --force to replace it");
+    }
   }
 
   void describe(bundle::Header& header) {

@@ -142,6 +142,7 @@ std::vector<BundleCheck> verify_bundles(op::Context& context, const std::vector<
     if (good) ++verified;
     if (!check.replaces.empty()) {
       op::PlannedFile place;
+      place.final_path = check.bundle.path;
       place.bundle = check.bundle.id;
       place.replaces = check.replaces;
       for (auto& change : op::replaced_changes(context, place, check.bundle)) changes.push_back(std::move(change));

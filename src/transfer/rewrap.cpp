@@ -125,6 +125,15 @@ class Batch {
   std::uint64_t done_ = 0, total_ = 0;
 };
 
+/// The id of the bundle whose place is taken: of its row, or of a file that the catalog does not know; empty: a copy of one that
+/// it knows.
+std::string replaced_by(const op::Context& context, const Prepared& prepared) {
+  if (!prepared.old.id.empty()) return prepared.old.id;
+  const auto& id = prepared.summary.header.id;
+  const auto bundles = context.bundles();
+  return std::ranges::find(bundles, id, &op::BundleRecord::id) == bundles.end() ? id : std::string();
+}
+
 op::Plan plan_of(op::Context& context, const RewrapRequest& request, const std::vector<Prepared>& prepared) {
   op::Plan plan;
   plan.command = "rewrap";
@@ -135,7 +144,7 @@ op::Plan plan_of(op::Context& context, const RewrapRequest& request, const std::
     const std::filesystem::path target(prepared[i].old.path);
     const ByteView mine(random.data() + 22 * i, 22);
     const auto temporary = target.parent_path() / ("." + target.filename().string() + "." + hex(mine.last(6)) + ".kmtmp");
-    plan.files.push_back({target.string(), temporary.string(), uuid_text(mine.first(16)), prepared[i].old.id,
+    plan.files.push_back({target.string(), temporary.string(), uuid_text(mine.first(16)), replaced_by(context, prepared[i]),
                           request.keep ? op::kept_name(target.string()) : ""});
   }
   plan.details = {{"kek", request.kek}, {"bundles", prepared.size()}};

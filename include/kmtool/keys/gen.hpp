@@ -29,6 +29,7 @@ struct GenResult {
   std::vector<op::VersionRecord> keys;
   std::optional<op::BundleRecord> bundle;
   std::vector<op::KekRecipient> recipients;  ///< of a KEK's backup
+  std::string kept = {};                     ///< where the bundle that lay under the backup's name is now; empty: nowhere
 };
 
 /// Generates keys in the token (SP 800-133 r2) as version 1 of new names. All or nothing. With a backup the order is that of

@@ -56,22 +56,31 @@ Part wrapped_part(Role role);
 /// Temporary name beside a target, recorded in the intent.
 std::filesystem::path temporary_for(Context& context, const std::filesystem::path& target);
 std::string new_bundle_id(Context& context);
-/// A bundle that will be written at `target` (--force was given where something lies there), with these keys in it (labels). Where a
-/// catalogued bundle lies there that is the only one to hold a key which cannot leave the token again, or a KEK which the new one does not
-/// hold, or that is kept until a drill with its successor is confirmed, that one is not lost: it is moved beside, to FILE.@1.
-PlannedFile planned_file(Context& context, const std::filesystem::path& target, const std::string& bundle, const std::vector<std::string>& keys);
-/// The id of the catalogued bundle that an output under this path takes the place of, current or kept; empty: the catalog has none there.
-std::string replaced_at(const Context& context, const std::filesystem::path& path);
+/// A bundle that will be written at `target` (--force was given where something lies there), with these keys in it (labels).
+/// Where a catalogued bundle lies there that is the only one to hold a key which cannot leave the token again, or a KEK which the
+/// new one does not hold, or that is kept until a drill with its successor is confirmed, that one is not lost: it is moved
+/// beside, to FILE.@1. So is a bundle that the catalog does not know (a restore forgot it, another home wrote it), unless each
+/// key in it is known not to be lost with it.
+PlannedFile planned_file(Context& context, const std::filesystem::path& target, const std::string& bundle,
+                         const std::vector<std::string>& keys);
 /// True when a file under this name says in its header that it is this bundle.
 bool lies_at(const std::string& path, const std::string& id);
+/// True when the file of a row should be on this host, and is not under the row's name (any more).
+bool moved_away(const BundleRecord& bundle);
 /// Where that one will be kept; empty: none lies there, or it may go.
 std::string kept_where(const Context& context, const std::filesystem::path& target, const std::vector<std::string>& keys);
-/// What becomes of the row of the bundle that a planned file replaces: gone, or kept under its new path, until the drill where the new
-/// one (`now`, with its keys) holds all its keys.
+/// What becomes of the row of the bundle that a planned file replaces: gone, or kept under its new path, until the drill where
+/// the new one (`now`, with its keys) holds all its keys. One without a row gets one where it is kept, is signed by this home,
+/// and holds no unknown key; the row of a bundle that did not lie in its place any more goes.
 std::vector<journal::Change> replaced_changes(Context& context, const PlannedFile& file, const BundleRecord& now);
 /// True when an entry before this tree size records that the bundle with this digest was written here. Throws damaged (65) where that
 /// entry is not what the journal's checkpoint was signed over.
 bool bundle_recorded(Context& context, const std::string& bundle, const std::string& digest, std::uint64_t before);
+/// What the journal says of a bundle that the catalog has no row of: nothing (a restore forgot it, another home wrote it), that
+/// it was begun and never came to be, or that it was written, and another took its place since. Throws damaged (65) as
+/// bundle_recorded().
+enum class Making { unknown, undone, written };
+Making making_of(Context& context, const std::string& bundle);
 /// FILE.@1, or .@2 … where that is taken.
 std::string kept_name(const std::string& path);
 /// Gives a file that is kept its second name; right before the new one takes the first.

@@ -44,10 +44,11 @@ struct WrittenShare {
 class Maker {
  public:
   /// Looks at everything that can be looked at beforehand: names, certificates,
-  /// files in the way. Share files of a bundle that no catalog knows are
-  /// leftovers of an interrupted command, and are replaced; those of one that
-  /// it knows never are. Throws usage (64),
-  /// exists (73), refused (77), damaged (65).
+  /// files in the way. Share files of a bundle that was begun and never came
+  /// to be are leftovers, and are replaced; those of one whose place another
+  /// took need --force; those of one that the catalog knows, or that the
+  /// journal does not know, never are. Throws usage (64), exists (73),
+  /// refused (77), damaged (65).
   Maker(op::Context& context, QuorumRequest request, const std::filesystem::path& bundle);
   ~Maker();
   Maker(const Maker&) = delete;
