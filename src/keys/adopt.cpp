@@ -236,7 +236,8 @@ void adopt_all(op::Context& context, const AdoptRequest& request, Batch& batch) 
     try {
       what();
     } catch (const Unfit& unfit) {
-      skipped.push_back({described(objects), unfit.why});
+      const auto how = unfit.wants.empty() ? "" : ": kmtool adopt NAME --id " + hex(objects.front().id) + " " + unfit.wants + " takes it where you know it";
+      skipped.push_back({described(objects), unfit.why + how});
     } catch (const Error& error) {
       if (error.exit() != ExitCode::refused) throw;
       skipped.push_back({described(objects), error.message()});

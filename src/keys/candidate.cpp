@@ -22,8 +22,26 @@ Unfit no_kek(const std::string& what) {
   return {what + ": a kek of kmtool is two objects, one that wraps and one that seals", "make a kek with kmtool gen --role kek"};
 }
 
-Role role_of(const Object& object, std::optional<Role> wanted) {
-  if (wanted) return *wanted;
+/// The key that the home has under the name that an object is labelled with.
+std::optional<op::KeyRecord> key_of(const op::Context& context, const Candidate& candidate) {
+  return candidate.was ? context.find_key(candidate.was->name) : std::nullopt;
+}
+
+Unfit untold(std::string why, std::string wants) { return {std::move(why), "say " + wants + " where you know it", std::move(wants)}; }
+
+/// Nothing tells the role; where the token does not tell the length of a secret key, the type has to be said with it.
+Unfit no_role(const op::Context& context, const Object& object, const Candidate& candidate, const AdoptRequest& request) {
+  const bool untyped = object.object_class == ObjectClass::secret_key && !object.value_length && !object.type(Role::mac);
+  if (const auto known = key_of(context, candidate)) {
+    return untold("it does not tell what it is for, though the home has a key of that name", "--role " + std::string(to_text(known->role)));
+  }
+  if (!untyped) return untold("its usages do not tell what it is for", "--role ROLE");
+  if (request.type) return untold("the token does not tell its length, so it is not certain what it is for", "--role ROLE");
+  return untold("the token does not tell its length, so neither what it is for nor its type is certain", "--role ROLE --type TYPE");
+}
+
+Role role_of(const op::Context& context, const Object& object, const Candidate& candidate, const AdoptRequest& request) {
+  if (request.role) return *request.role;
   if (object.object_class == ObjectClass::secret_key) {
     if (object.type(Role::data)) {
       if (has(object.encrypt) || has(object.decrypt)) return Role::data;
@@ -35,7 +53,7 @@ Role role_of(const Object& object, std::optional<Role> wanted) {
   } else if (has(object.unwrap) || has(object.decrypt) || has(object.derive)) {
     return Role::transport;
   }
-  throw Unfit{"its usages do not tell what it is for", "say --role"};
+  throw no_role(context, object, candidate, request);
 }
 
 /// Two secret keys, one of which wraps.
@@ -49,10 +67,10 @@ bool is_kek(const std::vector<Object>& objects) {
 KeyType type_of(const op::Context& context, const Object& object, const Candidate& candidate, const AdoptRequest& request) {
   const Role role = candidate.version.role;
   if (const auto type = object.type(role)) return *type;
-  const auto known = candidate.was ? context.find_key(candidate.was->name) : std::nullopt;
+  const auto known = key_of(context, candidate);
   const auto said = known && known->role == role ? std::optional(known->type) : request.type;
   if (said && !object.value_length && object.object_class == ObjectClass::secret_key && std::ranges::find(types_of(role), *said) != types_of(role).end()) return *said;
-  throw Unfit{"it is of no type that a " + std::string(to_text(role)) + " key of kmtool has, or the token does not tell its length", "say --type where you know it"};
+  throw untold("it is of no type that a " + std::string(to_text(role)) + " key of kmtool has, or the token does not tell its length", "--type TYPE");
 }
 
 /// Nothing but exactly what kmtool makes: a KEK of somebody else's making could give away what is wrapped under it.
@@ -77,7 +95,7 @@ Candidate candidate_of(op::Context& context, const std::vector<Object>& objects,
   Candidate found;
   found.was = op::named_as_version(*main);
   auto& version = found.version;
-  version.role = kek ? Role::kek : role_of(*main, request.role);
+  version.role = kek ? Role::kek : role_of(context, *main, found, request);
   if (version.role == Role::kek && !kek) throw no_kek("it is one object");
   version.type = type_of(context, *main, found, request);
   version.id = main->id;

@@ -12,6 +12,7 @@ namespace kmtool::keys {
 /// Why an object cannot be a key of kmtool.
 struct Unfit {
   std::string why, hint;
+  std::string wants = {};  ///< the options that would tell what the token does not: all of them
 };
 
 /// The objects of one CKA_ID as the parts of one key.

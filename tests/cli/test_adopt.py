@@ -83,5 +83,34 @@ class Adopt(harness.Case):
         self.assertIs(self.ok_json("doctor")["healthy"], True)
 
 
+class Untold(harness.EmbeddedCase):
+    """SoftHSM does not tell the length of a key that was unwrapped; what is missing is asked for at once."""
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        both = cls.dir / "both.kmb"
+        cls.ok("gen", "x", "--role", "data", "--exportable")
+        cls.ok("gen", "m", "--role", "mac", "--exportable")
+        cls.ok("wrap", "x", "m", "--kek", "root", "--out", both)
+        cls.ok("home", "backup", cls.dir / "h.kmh")
+        cls.ok("unwrap", both, "x", "--as", "y")
+        cls.ok("unwrap", both, "m", "--as", "n")
+        cls.ok("home", "restore", cls.dir / "h.kmh", "--force")
+        cls.ok("doctor", "--accept-rollback", "--reason", "a test")
+
+    def test_both_are_asked_for_at_once(self):
+        ids = {item["label"]: item["id"] for item in self.objects(self.home)}
+        self.refused(77, "adopt", "y", "--label", "y@1", says=["does not tell its length", "hint: say --role ROLE --type TYPE where you know it"])
+        self.refused(77, "adopt", "y", "--label", "y@1", "--type", "aes-256", says="hint: say --role ROLE where you know it")
+        self.refused(77, "adopt", "y", "--label", "y@1", "--role", "data", says="hint: say --type TYPE where you know it")
+        skipped = {one["object"].split('"')[1]: one["why"] for one in self.ok_json("adopt", "--all")["skipped"]}
+        for label in ("y@1", "n@1"):
+            self.assertIn(f"kmtool adopt NAME --id {ids[label]} --role ROLE --type TYPE", skipped[label])
+        self.assertEqual(self.ok_json("adopt", "y", "--label", "y@1", "--role", "data", "--type", "aes-256")["keys"][0]["label"], "y@1")
+        self.assertEqual(self.ok_json("adopt", "n", "--id", ids["n@1"], "--role", "mac", "--type", "hmac-sha256")["keys"][0]["label"], "n@1")
+        self.assertIs(self.ok_json("doctor")["healthy"], True)
+
+
 if __name__ == "__main__":
     harness.main()
