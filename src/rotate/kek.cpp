@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <map>
 #include <set>
 
 #include "kmtool/core/file.hpp"
@@ -178,6 +179,32 @@ std::filesystem::path carry_to(const op::Context& context, const std::string& to
   return path;
 }
 
+/// Leaves of these keys those that the token has. Others may have been destroyed on it since the backup that the catalog was put
+/// back from: nothing can carry them, and each is named.
+void only_what_is_there(op::Context& context, const std::string& kek, Labels& labels, Report& report) {
+  std::map<std::string, op::VersionRecord> versions;
+  std::vector<Bytes> ids;
+  for (const auto& label : labels) {
+    const auto ref = KeyRef::parse(label);
+    ids.push_back(versions.emplace(label, context.find_version(ref.name, ref.version.value_or(0)).value()).first->second.id);
+  }
+  const auto located = context.token().locate(ids);
+  const auto is_key = [](const pkcs11::Object& object) {
+    return object.object_class != pkcs11::ObjectClass::certificate && object.object_class != pkcs11::ObjectClass::data;
+  };
+  for (const auto& [label, version] : versions) {
+    const auto found = located.find(version.id);
+    const auto there = found == located.end() ? 0 : std::ranges::count_if(found->second, is_key);
+    if (static_cast<std::size_t>(there) >= parts_of(version.role).size()) continue;
+    labels.erase(label);
+    report.left.push_back(
+        {label, "the token does not have it, though the catalog calls it " + std::string(to_text(version.state)) +
+                    ": only bundles under the old kek hold it (where a restore forgot what became of them: kmtool bundles "
+                    "--verify-all, then kmtool rotate " +
+                    kek + " --rewrap-all)"});
+  }
+}
+
 /// Exportable keys that were kept under the old KEK and are in no bundle under the new one: wrapped from the token into a bundle of the home.
 void carry(op::Context& context, const OpenRotation& rotation, Labels labels, const transfer::RewrapResult& result, Report& report) {
   const auto to = label_of(rotation.name, rotation.to);
@@ -188,6 +215,7 @@ void carry(op::Context& context, const OpenRotation& rotation, Labels labels, co
   for (const auto& done : result.done) {  // of a dry run
     for (const auto& label : done.keys) labels.erase(label);
   }
+  if (!labels.empty()) only_what_is_there(context, rotation.name, labels, report);
   if (labels.empty()) return;
   if (context.options.dry_run) {
     report.rewrapped.push_back({carry_to(context, to).string(), labels.size()});

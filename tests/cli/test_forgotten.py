@@ -185,6 +185,40 @@ class Bundles(harness.Case):
         self.ok("doctor")
 
 
+class Destroyed(harness.Case):
+    """The catalog was put back to before a key was destroyed: it calls active what the token does not have."""
+
+    def test_a_kek_is_rotated_past_it(self):
+        self.on_own_token()
+        out, both = self.dir / "gone.kmb", self.dir / "both.kmb"
+        self.ok("gen", "root", "--role", "kek")
+        self.ok("gen", "gone", "--role", "sign", "--exportable", "--waive", "G-SEALED=a test of pairs")
+        self.ok("gen", "lost", "--role", "data", "--exportable")
+        self.ok("gen", "stays", "--role", "data", "--exportable")
+        self.ok("wrap", "gone", "--kek", "root", "--out", out)
+        self.ok("wrap", "lost", "stays", "--kek", "root", "--out", both)
+        self.ok("home", "backup", self.dir / "h.kmh")
+        for name in ("gone", "lost"):
+            self.ok("state", name, "destroy", "--reason", "a test", "--yes")
+        self.ok("home", "restore", self.dir / "h.kmh", "--force")
+        self.assertEqual(self.kmtool("doctor", "--accept-rollback", "--reason", "a test").code, 1)
+        for words in (("--dry-run",), ()):
+            done = self.ok_json("rotate", "root", *words)
+            self.assertEqual([(one["from"], one["to"]) for one in done["rotated"]], [(1, 2)])
+            self.assertEqual([one["records"] for one in done["rewrapped"]], [1])
+            why = {one["file"]: one["why"] for one in done["left"]}
+            self.assertLessEqual({"gone@1", "lost@1", str(out), str(both)}, why.keys())
+            for label in ("gone@1", "lost@1"):
+                self.assertIn("the token does not have it", why[label])
+                self.assertIn("kmtool rotate root --rewrap-all", why[label])
+        carried = self.ok_json("bundles", "--depends-on", "root@2")["bundles"]
+        self.assertEqual(self.ok_json("unwrap", carried[0]["path"], "--check")["compared"], ["stays@1"])
+        # And that is the road on: what the bundles hold goes under the new one.
+        moved = self.ok_json("rotate", "root", "--rewrap-all")
+        self.assertEqual(sorted(one["file"] for one in moved["rewrapped"]), [str(both), str(out)])
+        self.assertEqual(self.ok_json("bundles", "--depends-on", "root@1")["bundles"], [])
+
+
 class Shares(harness.Case):
     @classmethod
     def setUpClass(cls):
