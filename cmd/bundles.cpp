@@ -10,6 +10,7 @@ namespace {
 
 struct BundlesOptions {
   std::string depends_on, confirm;
+  std::vector<std::string> moved;
   bool verify_all = false;
 };
 
@@ -96,8 +97,24 @@ int print(Globals& globals, const std::vector<transfer::BundleCheck>& checks) {
   return good ? 0 : 1;
 }
 
+int take_moved(Globals& globals, const op::Options& options, const std::vector<std::string>& names) {
+  const std::vector<std::filesystem::path> files(names.begin(), names.end());
+  return op::recorded(options, op::Need::mutation, "bundles --moved", join(names, " "), [&](op::Context& context) {
+    const auto moved = transfer::take_moved(context, files);
+    auto json = Json::array();
+    for (const auto& one : moved) {
+      json.push_back({{"bundle", one.bundle.id}, {"from", one.from}, {"to", one.bundle.path}});
+      if (!json_wanted(globals)) globals.out.line(printable(one.from) + " -> " + printable(one.bundle.path));
+    }
+    if (json_wanted(globals)) globals.out.json(Json{{"moved", std::move(json)}});
+    say_dry_run(globals);
+    return 0;
+  });
+}
+
 int run(Globals& globals, const BundlesOptions& o) {
   const auto options = options_of(globals);
+  if (!o.moved.empty()) return take_moved(globals, options, o.moved);
   if (!o.confirm.empty()) {
     return op::recorded(options, op::Need::mutation, "bundles --confirm-restored", o.confirm, [&](op::Context& context) {
       const auto confirmed = transfer::confirm_restored(context, o.confirm);
@@ -134,6 +151,10 @@ void add_bundles(CLI::App& app, Globals& globals, Action& action) {
   sub->add_option("--depends-on", o->depends_on, "only bundles that need this KEK version")->type_name("KEK");
   auto* verify = sub->add_flag("--verify-all", o->verify_all, "read and verify each; exit 1 when one is missing or bad");
   sub->add_option("--confirm-restored", o->confirm, "record that this bundle was restored at the other site in a drill")->type_name("FILE")->excludes(verify);
+  auto* moved = sub->add_option("--moved", o->moved,
+                                "record that a bundle of the catalog lies here now, and not where it was; may be repeated")
+                    ->type_name("FILE");
+  repeatable(moved)->excludes(verify)->excludes("--confirm-restored")->excludes("--depends-on");
   sub->callback([&globals, &action, o] { action = [&globals, o] { return run(globals, *o); }; });
 }
 

@@ -5,6 +5,8 @@
 
 #include "common.hpp"
 #include "kmtool/core/encoding.hpp"
+#include "kmtool/core/text.hpp"
+#include "kmtool/op/bundle_out.hpp"
 #include "kmtool/transfer/transfer.hpp"
 
 namespace kmtool::cmd {
@@ -48,6 +50,15 @@ std::optional<op::Context> open_context(Globals& globals, const VerifyOptions& o
   }
 }
 
+/// Where the catalog has this bundle, and it is not; empty: nowhere, or it is there.
+std::string moved_from(const op::Context& context, const transfer::VerifyResult& result) {
+  for (const auto& bundle : context.bundles()) {
+    if (bundle.id == result.summary.header.id && bundle.digest == result.summary.file_digest && op::moved_away(bundle))
+      return bundle.path;
+  }
+  return {};
+}
+
 int run(Globals& globals, const VerifyOptions& o) {
   std::optional<std::filesystem::path> signer;
   if (!o.signer.empty()) signer = o.signer;
@@ -66,6 +77,10 @@ int run(Globals& globals, const VerifyOptions& o) {
       const auto by = result.summary.seals[i].recipient;
       globals.out.line("seal       " + (by == bundle::Seal::own ? std::string("the kek itself") : header.recipients[by].kek) + ": " + result.seals[i]);
     }
+  }
+  if (const auto was = context ? moved_from(*context, result) : std::string(); result.signer.trusted && !was.empty()) {
+    note(globals, "the catalog has this bundle at " + printable(was) +
+                      ", where it is not: if it was moved, kmtool bundles --moved " + printable(o.file));
   }
   if (result.signer.trusted) return 0;
   throw Error::no(o.file + " is signed by someone unknown: " + result.signer.who,

@@ -9,6 +9,7 @@
 #include "kmtool/core/file.hpp"
 #include "kmtool/domain/name.hpp"
 #include "kmtool/keys/succeed.hpp"
+#include "kmtool/op/bundle_out.hpp"
 #include "kmtool/transfer/transfer.hpp"
 
 namespace kmtool::rotate {
@@ -75,10 +76,22 @@ std::vector<op::BundleRecord> dependents(const op::Context& context, const std::
   return bundles;
 }
 
+/// A file that was named and is a bundle which the catalog has elsewhere, where it is not: it stands under its new name from here
+/// on.
+void follow_moved(const op::Context& context, const OpenRotation& rotation, std::vector<op::BundleRecord>& bundles) {
+  for (const auto& file : rotation.files) {
+    if (!op::catalogued_at(context, file).empty()) continue;
+    const auto moved =
+        std::ranges::find_if(bundles, [&](const auto& bundle) { return op::lies_at(file, bundle.id) && op::moved_away(bundle); });
+    if (moved != bundles.end()) moved->path = file;
+  }
+}
+
 /// What shall be re-wrapped: everything that depends on old versions, or the files that were named (also ones the catalog does not know).
 std::vector<op::BundleRecord> wanted(const op::Context& context, const OpenRotation& rotation) {
   auto bundles = dependents(context, rotation.name, rotation.to);
   std::erase_if(bundles, [](const auto& bundle) { return !bundle.kept_for.empty(); });
+  follow_moved(context, rotation, bundles);
   if (rotation.rewrap_all) return bundles;
   std::set<std::string> named(rotation.files.begin(), rotation.files.end());
   // What rotations before this one have put into the home goes along.
@@ -234,6 +247,7 @@ void carry(op::Context& context, const OpenRotation& rotation, Labels labels, co
 /// What depends on old versions when all is done: in a dry run what will be re-wrapped does no more, but for the old files that stay beside.
 std::vector<op::BundleRecord> still_dependent(const op::Context& context, const OpenRotation& rotation, const transfer::RewrapResult& result) {
   auto bundles = dependents(context, rotation.name, rotation.to);
+  follow_moved(context, rotation, bundles);
   if (!context.options.dry_run) return bundles;
   std::vector<op::BundleRecord> left;
   for (auto& bundle : bundles) {

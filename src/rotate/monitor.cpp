@@ -128,7 +128,8 @@ class Look {
     for (const auto& bundle : context_.bundles()) {
       ++bundles_;
       std::error_code error;
-      if (bundle.host == host && !std::filesystem::exists(bundle.path, error)) missing.push_back(bundle.path + " is missing");
+      if (bundle.host == host && !std::filesystem::exists(bundle.path, error))
+        missing.push_back(bundle.path + " is missing (moved: kmtool bundles --moved FILE)");
       if (!bundle.bad.empty()) bad.push_back(bundle.path + ": " + bundle.bad);
       const auto last = bundle.verified.value_or(bundle.created);
       if (request_.unverified > 0 && last + request_.unverified <= now_) unverified.push_back(bundle.path + " last verified " + rfc3339(last));

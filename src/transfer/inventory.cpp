@@ -59,7 +59,8 @@ BundleCheck check_one(op::Context& context, op::BundleRecord bundle) {
   std::error_code error;
   if (!std::filesystem::exists(bundle.path, error)) {
     const bool here = bundle.host == this_host();
-    const std::string why = here ? "it is not there: moved, or on offline media" : "written on " + bundle.host;
+    const std::string why = here ? "it is not there: on offline media, or moved (kmtool bundles --moved FILE says where)"
+                                 : "written on " + bundle.host;
     return {std::move(bundle), here ? Verdict::missing : Verdict::elsewhere, why};
   }
   // A pipe would be waited for without end, with the home's lock held.
@@ -115,7 +116,61 @@ std::string not_there(const op::BundleRecord& bundle) {
   return "it is not the bundle that was kept under this name";
 }
 
+/// The row of the bundle that this file is, proven to be what was written.
+op::BundleRecord row_of(op::Context& context, const std::filesystem::path& path) {
+  const auto shown = printable(path.string());
+  std::error_code error;
+  if (!std::filesystem::is_regular_file(path, error))
+    throw Error::missing("there is no bundle " + shown, "name the file where it lies now");
+  const auto result = verify(&context, path, std::nullopt);
+  const auto bundles = context.bundles();
+  const auto row = std::ranges::find(bundles, result.summary.header.id, &op::BundleRecord::id);
+  if (row == bundles.end()) {
+    throw Error::missing(shown + " is no bundle of the catalog (" + result.summary.header.id + ")",
+                         "kmtool bundles lists them; kmtool verify " + shown + " says whose it is");
+  }
+  if (!result.signer.trusted)
+    throw Error::tampered(shown + " is signed by someone unknown (" + result.signer.who + ")",
+                          "the catalog keeps the place that it has");
+  if (result.summary.file_digest != row->digest)
+    throw Error::tampered(shown + " is not the file that was written: its digest differs",
+                          "the catalog keeps the place that it has");
+  return *row;
+}
+
 }  // namespace
+
+std::vector<Moved> take_moved(op::Context& context, const std::vector<std::filesystem::path>& files) {
+  std::vector<Moved> moved;
+  std::vector<journal::Change> changes;
+  Json details{{"moved", Json::array()}};
+  for (const auto& file : files) {
+    auto path = std::filesystem::absolute(file).lexically_normal();
+    const auto row = row_of(context, path);
+    if (row.path != path.string())
+      path = std::filesystem::canonical(path);  // behind symbolic links: one can be made to lead elsewhere
+    const auto twice = std::ranges::find(moved, row.id, [](const Moved& one) { return one.bundle.id; });
+    const bool same = row.path == path.string();
+    if (twice != moved.end() || (!same && op::lies_at(row.path, row.id))) {
+      throw Error::exists(printable(path.string()) + " is a copy: the bundle lies at " +
+                              printable(twice != moved.end() ? twice->bundle.path : row.path),
+                          "a copy is not put on record; remove the one there first where this is to stand for it");
+    }
+    Moved one{row, row.path, row.host};
+    one.bundle.path = path.string();
+    one.bundle.host = printable(this_host());
+    one.bundle.verified = context.now();
+    one.bundle.bad.clear();
+    for (auto& change : one.bundle.changes()) changes.push_back(std::move(change));
+    if (details["moved"].size() < 100)
+      details["moved"].push_back({{"bundle", row.id}, {"from", one.from}, {"host", one.host}, {"to", one.bundle.path}});
+    moved.push_back(std::move(one));
+  }
+  if (context.options.dry_run || moved.empty()) return moved;
+  context.note("bundles --moved", moved.size() == 1 ? moved.front().bundle.path : counted(moved.size(), "bundle"),
+               std::move(details), std::move(changes));
+  return moved;
+}
 
 std::vector<BundleCheck> verify_bundles(op::Context& context, const std::vector<op::BundleRecord>& bundles) {
   std::vector<BundleCheck> checks;

@@ -19,6 +19,15 @@ struct BundleCheck {
 /// that lies in the place of a recorded one, and holds all that it held, is put on record in its place.
 std::vector<BundleCheck> verify_bundles(op::Context& context, const std::vector<op::BundleRecord>& bundles);
 
+/// Bundles of the catalog that lie under other names now. Each must be the very file that was written, byte for byte, signed by
+/// somebody known, and no longer be where the catalog has it: a copy takes no row. Throws missing (66: no file, or no bundle of
+/// the catalog), damaged (65: altered), exists (73: the one on record is in its place, or two files are one bundle).
+struct Moved {
+  op::BundleRecord bundle;  ///< with its new path and host
+  std::string from, host;   ///< where the catalog had it
+};
+std::vector<Moved> take_moved(op::Context& context, const std::vector<std::filesystem::path>& files);
+
 struct Confirmed {
   struct Left {
     std::string path, why;
