@@ -1,11 +1,10 @@
 #include "kmtool/op/bundle_out.hpp"
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <set>
 
 #include "kmtool/core/encoding.hpp"
+#include "kmtool/core/host.hpp"
 #include "kmtool/core/text.hpp"
 #include "kmtool/crypto/digest.hpp"
 #include "kmtool/domain/name.hpp"
@@ -138,8 +137,7 @@ BundleRecord BundleOut::finish() {
   file_.sync();
   record.take(header_);
   record.path = file_.target().string();
-  char host[256] = {};
-  if (gethostname(host, sizeof host - 1) == 0) record.host = printable(host);
+  record.host = host_name();
   record.keys = labels_;
   return record;
 }

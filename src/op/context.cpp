@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "kmtool/core/encoding.hpp"
+#include "kmtool/core/host.hpp"
 #include "kmtool/core/text.hpp"
 #include "op/sink.hpp"
 #include "op/state.hpp"
@@ -17,10 +18,8 @@ journal::Actor this_actor() {
   actor.uid = static_cast<std::int64_t>(getuid());
   const passwd* entry = getpwuid(getuid());
   actor.user = entry != nullptr ? entry->pw_name : std::to_string(actor.uid);
-  char host[256] = {};
-  if (gethostname(host, sizeof host - 1) == 0) actor.host = host;
+  actor.host = host_name();
   if (!is_utf8(actor.user)) actor.user = printable(actor.user);
-  if (!is_utf8(actor.host)) actor.host = printable(actor.host);
   return actor;
 }
 

@@ -1,8 +1,6 @@
 #include "kmtool/op/kek_out.hpp"
 
-#include <unistd.h>
-
-#include "kmtool/core/text.hpp"
+#include "kmtool/core/host.hpp"
 
 namespace kmtool::op {
 
@@ -75,8 +73,7 @@ BundleRecord KekOut::write(const VersionRecord& version, const pkcs11::Object& w
   if (layer_.before_commit) layer_.before_commit(header_);
   row.take(header_);
   row.path = file_.target().string();
-  char host[256] = {};
-  if (gethostname(host, sizeof host - 1) == 0) row.host = printable(host);
+  row.host = host_name();
   row.keys = {version.label()};
   return row;
 }

@@ -1,8 +1,7 @@
 #include "kmtool/share/reissue.hpp"
 
-#include <unistd.h>
-
 #include "kmtool/core/file.hpp"
+#include "kmtool/core/host.hpp"
 #include "kmtool/core/text.hpp"
 #include "kmtool/domain/name.hpp"
 #include "kmtool/op/bundle_out.hpp"
@@ -58,8 +57,7 @@ op::BundleRecord row_of(const bundle::Header& header, const std::filesystem::pat
   row.take(header);
   row.path = target.string();
   row.digest = digest;
-  char host[256] = {};
-  if (gethostname(host, sizeof host - 1) == 0) row.host = printable(host);
+  row.host = host_name();
   row.keys = {label_of(record.name, record.version)};
   return row;
 }

@@ -10,6 +10,7 @@
 
 #include "kmtool/core/count.hpp"
 #include "kmtool/core/file.hpp"
+#include "kmtool/core/host.hpp"
 #include "kmtool/core/text.hpp"
 #include "kmtool/domain/name.hpp"
 #include "kmtool/op/admin.hpp"
@@ -19,11 +20,6 @@
 namespace kmtool::transfer {
 
 namespace {
-
-std::string this_host() {
-  char name[256] = {};
-  return gethostname(name, sizeof name - 1) == 0 ? name : "";
-}
 
 /// A bundle that this home wrote in the place of the recorded one, and has forgotten because it was put back since; nullopt: it is not one.
 std::optional<op::BundleRecord> forgotten(op::Context& context, const op::BundleRecord& recorded, const VerifyResult& result) {
@@ -58,7 +54,7 @@ BundleCheck check_one(op::Context& context, op::BundleRecord bundle) {
   using Verdict = BundleCheck::Verdict;
   std::error_code error;
   if (!std::filesystem::exists(bundle.path, error)) {
-    const bool here = bundle.host == this_host();
+    const bool here = bundle.host == host_name();
     const std::string why = here ? "it is not there: on offline media, or moved (kmtool bundles --moved FILE says where)"
                                  : "written on " + bundle.host;
     return {std::move(bundle), here ? Verdict::missing : Verdict::elsewhere, why};
@@ -111,7 +107,7 @@ void require_whole(op::Context& context, const op::BundleRecord& bundle) {
 /// Why the file under a kept bundle's path is not removed; empty: it is that bundle.
 std::string not_there(const op::BundleRecord& bundle) {
   struct stat info {};
-  if (lstat(bundle.path.c_str(), &info) != 0) return bundle.host == this_host() ? "it is not there: moved, or removed already" : "written on " + bundle.host;
+  if (lstat(bundle.path.c_str(), &info) != 0) return bundle.host == host_name() ? "it is not there: moved, or removed already" : "written on " + bundle.host;
   if (S_ISREG(info.st_mode) && op::lies_at(bundle.path, bundle.id)) return {};
   return "it is not the bundle that was kept under this name";
 }
@@ -158,7 +154,7 @@ std::vector<Moved> take_moved(op::Context& context, const std::vector<std::files
     }
     Moved one{row, row.path, row.host};
     one.bundle.path = path.string();
-    one.bundle.host = printable(this_host());
+    one.bundle.host = printable(host_name());
     one.bundle.verified = context.now();
     one.bundle.bad.clear();
     for (auto& change : one.bundle.changes()) changes.push_back(std::move(change));
