@@ -58,24 +58,35 @@ std::string in_words(const std::string& quorum) {
   return quorum.substr(0, slash) + " of " + (slash == std::string::npos ? "" : quorum.substr(slash + 1)) + " shares";
 }
 
+/// A bundle that custodians' shares open.
+struct Guarded {
+  std::string what;
+  std::optional<std::string> quorum;  ///< nullopt: nobody knows whether it needs one
+};
+
+/// What of this KEK lies behind a quorum: where it came from, and its backups.
+std::vector<Guarded> guarded(const op::Context& context, const op::VersionRecord& kek) {
+  std::vector<Guarded> found;
+  if (!kek.quorum.empty()) found.push_back({"what " + kek.label() + " was imported from", kek.quorum});
+  for (const auto& bundle : op::backups_of_kek(context, kek)) {
+    auto quorum = quorum_of(bundle);
+    if (!quorum || !quorum->empty()) found.push_back({"the backup " + printable(bundle.path) + " of " + kek.label(), std::move(quorum)});
+  }
+  return found;
+}
+
 /// Custodians' shares open a value that a layer lies over: a successor without it would be worth less than the old one.
 void require_quorum(const op::Context& context, const SuccessorRequest& request, std::vector<std::string>& notes) {
-  for (const auto& bundle : op::backups_of_kek(context, request.from)) {
-    const auto quorum = quorum_of(bundle);
-    if (quorum && quorum->empty()) continue;
+  for (const auto& [what, quorum] : guarded(context, request.from)) {
     if (!request.quorum.empty()) {
       if (quorum && needed_of(request.quorum) < needed_of(*quorum)) {
-        notes.push_back("the backup of the new version opens with " + in_words(request.quorum) + "; " + printable(bundle.path) + " of " + request.from.label() + " needs " + in_words(*quorum));
+        notes.push_back("the backup of the new version opens with " + in_words(request.quorum) + "; " + what + " needs " + in_words(*quorum));
       }
       continue;
     }
     const std::string rotate = "kmtool rotate " + request.key.name + " --backup FILE --quorum " + quorum.value_or("M/N") + " --shares DIR";
-    if (quorum) {
-      throw Error::refused("G-VAULT", "the backup " + bundle.path + " of " + request.from.label() + " opens with " + in_words(*quorum) + ", and so must its successor's", rotate);
-    }
-    throw Error::refused("G-VAULT",
-                         "whether the backup " + bundle.path + " of " + request.from.label() +
-                             " opens with a quorum of custodians is not on record, for an earlier kmtool wrote it, and that file is not there",
+    if (quorum) throw Error::refused("G-VAULT", what + " opens with " + in_words(*quorum) + ", and so must its successor's backup", rotate);
+    throw Error::refused("G-VAULT", "whether " + what + " opens with a quorum of custodians is not on record, for an earlier kmtool wrote it, and that file is not there",
                          "put it back under that name for the rotation, or give the new one a quorum: " + rotate);
   }
 }
@@ -141,9 +152,8 @@ void refuse_without_backup(op::Context& context, const SuccessorRequest& request
     if (!op::public_key_recorded(context, fingerprint)) hint += " --to-public-key PEM --fingerprint " + fingerprint;
   }
   if (!names.empty()) what += ", for " + join(names, ", ");
-  for (const auto& bundle : op::backups_of_kek(context, from)) {
-    const auto quorum = quorum_of(bundle);
-    if (!quorum || quorum->empty()) continue;
+  for (const auto& [where, quorum] : guarded(context, from)) {
+    if (!quorum) continue;
     what += ", behind a quorum";
     hint += " --quorum " + *quorum + " --shares DIR";
     break;

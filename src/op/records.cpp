@@ -109,6 +109,7 @@ journal::Change VersionRecord::change() const {
   json["public"] = public_spki ? Json(base64(*public_spki)) : Json(nullptr);
   json["waivers"] = Json::array();
   for (const auto& waiver : waivers) json["waivers"].push_back({{"rule", waiver.rule}, {"reason", waiver.reason}});
+  if (!quorum.empty()) json["quorum"] = quorum;
   return {"version", label(), json};
 }
 
@@ -144,6 +145,7 @@ VersionRecord VersionRecord::from(const journal::Item& item) {
     version.waivers.push_back({waiver.text("rule"), waiver.text("reason")});
     waiver.finish();
   }
+  if (reader.has("quorum")) version.quorum = reader.text("quorum");
   reader.finish();
   return version;
 }

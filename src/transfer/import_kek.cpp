@@ -10,6 +10,7 @@
 #include "kmtool/transfer/kek.hpp"
 #include "kmtool/transfer/transfer.hpp"
 #include "transfer/compromises.hpp"
+#include "transfer/restored.hpp"
 
 namespace kmtool::transfer {
 
@@ -153,6 +154,7 @@ op::VersionRecord version_to_be(op::Context& context, const ImportKekRequest& re
   version.created = record.created;
   version.expires = record.expires;
   version.token_serial = context.token().info().serial;
+  if (const auto& quorum = proven.summary.header.quorum) version.quorum = fmt::format("{}/{}", quorum->needed, quorum->shares);
   const bool in_period = !record.expires || *record.expires > context.now();
   Compromises known(context);
   const auto compromise = known.of(record);
@@ -246,31 +248,6 @@ class Opened {
   std::optional<pkcs11::FreshObject> wrap_, seal_;
 };
 
-/// The key's row; with --activate the version that was active steps back.
-std::vector<journal::Change> rows_of(op::Context& context, const op::VersionRecord& version) {
-  op::KeyRecord key;
-  std::vector<journal::Change> changes;
-  if (const auto known = context.find_key(version.name)) key = *known;
-  if (key.name.empty()) key.created = context.now();
-  key.name = version.name;
-  key.role = Role::kek;
-  key.type = version.type;
-  key.latest = std::max(key.latest, version.version);
-  if (version.state == State::active) {
-    if (auto before = key.active ? context.find_version(key.name, *key.active) : std::nullopt) {
-      before->state = State::deactivated;
-      before->changed = context.now();
-      before->reason = "succeeded by " + version.label();
-      before->deactivate_at.reset();
-      changes.push_back(before->change());
-    }
-    key.active = version.version;
-  }
-  changes.push_back(key.change());
-  changes.push_back(version.change());
-  return changes;
-}
-
 Json details_of(const Proven& proven) {
   const auto& header = proven.summary.header;
   Json details{{"bundle", header.id}, {"digest", proven.summary.file_digest}, {"signer", proven.summary.signature.key}, {"opened_by", proven.opener.label()}};
@@ -349,7 +326,7 @@ ImportKekResult import_kek(op::Context& context, const ImportKekRequest& request
   context.run(plan, [&] {
     Opened opened(context, request, proven, result.kek);
     opened.persist();
-    return op::Outcome{rows_of(context, result.kek), {{"proven", "seal and pair"}}};
+    return op::Outcome{rows_of(context, {result.kek}), {{"proven", "seal and pair"}}};
   });
   return result;
 }

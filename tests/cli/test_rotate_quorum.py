@@ -104,6 +104,21 @@ class RotateQuorum(harness.Case):
         self.assertEqual({path: path.read_bytes() for path in (self.room / "odd-shares").rglob("*.share")}, before)
         self.assertFalse((self.room / "odd2").exists())
 
+    def test_where_it_was_imported_it_stays_behind_a_quorum(self):
+        """Whatever it is called there, and though the site has no backup of it."""
+        self.kek("abroad")
+        self.ok("gen", "parent", "--role", "kek", home=self.b)
+        self.ok("import-kek", "abroad.kmk", "--as", "renamed", "--activate", *self.shares("abroad-shares", "abroad", (1, 2, 5)), home=self.b, cwd=self.room)
+        for words in (["--backup", "renamed2.kmk", "--kek", "parent"], []):
+            result = self.kmtool("rotate", "renamed", *words, "--json", home=self.b, cwd=self.room)
+            self.assertEqual((result.code, result.json()["rotated"]), (1, []), result)
+            self.assertIn("--quorum 3/5 --shares DIR", result.json()["failed"][0]["hint"])
+        more = ["--backup", "renamed2.kmk", "--kek", "parent", "--shares", "renamed2", "--quorum"]
+        result = self.ok("rotate", "renamed", *more, "2/5", "--dry-run", home=self.b, cwd=self.room)
+        self.assertIn("opens with 2 of 5 shares; what renamed@1 was imported from needs 3 of 5 shares", result.err)
+        self.ok("rotate", "renamed", *more, "3/5", home=self.b, cwd=self.room)
+        self.refused(77, "import-kek", "renamed2.kmk", "--check", *self.shares("renamed2", "renamed2", (1, 2)), home=self.b, cwd=self.room, says="1 more")
+
     def test_interrupted(self):
         """Killed again and again, each time later: either nothing is there, or version, backup and shares; then it goes on."""
         self.kek("torn")

@@ -50,6 +50,7 @@ struct VersionRecord {  ///< kind `version`, id = `name@v`
   std::vector<std::string> flaws;         ///< what was wrong with an adopted key: differences from its role
   std::optional<Bytes> public_spki;
   std::vector<policy::Waiver> waivers;
+  std::string quorum;  ///< `3/5`: what the bundle opened with that this KEK was imported from; empty: it needed none
 
   [[nodiscard]] std::string label() const;
   /// What the token calls it.
