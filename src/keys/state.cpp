@@ -1,7 +1,5 @@
 #include "kmtool/keys/state.hpp"
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <map>
 #include <set>
@@ -9,7 +7,6 @@
 #include "kmtool/core/text.hpp"
 #include "kmtool/domain/name.hpp"
 #include "kmtool/domain/reason.hpp"
-#include "kmtool/op/bundle_out.hpp"
 #include "kmtool/op/copies.hpp"
 
 namespace kmtool::keys {
@@ -87,49 +84,6 @@ StateResult destroy(op::Context& context, op::VersionRecord version, const std::
   return {std::move(version), std::nullopt, {}, {}, std::move(others)};
 }
 
-/// Another way into a bundle than this KEK: a recipient whose version is neither destroyed nor unknown here.
-bool opens_otherwise(const op::Context& context, const op::BundleRecord& bundle, const std::string& without) {
-  if (!bundle.public_keys.empty()) return true;  // elsewhere, with a transport key
-  return std::any_of(bundle.keks.begin(), bundle.keks.end(), [&](const std::string& label) {
-    if (label == without) return false;
-    const auto ref = KeyRef::parse(label);
-    const auto kek = context.find_version(ref.name, ref.version.value_or(0));
-    return kek && kek->state != State::destroyed;
-  });
-}
-
-/// Bundles with this KEK in them, which bring it back.
-std::vector<op::BundleRecord> holding(const op::Context& context, const op::VersionRecord& kek) {
-  auto bundles = context.bundles();
-  std::erase_if(bundles, [&](const op::BundleRecord& bundle) {
-    if (bundle.kind != "kek") return true;
-    const auto held = context.bundle_keys(bundle.id);
-    return std::find(held.begin(), held.end(), kek.label()) == held.end();
-  });
-  return bundles;
-}
-
-/// Why this bundle gives nothing back, as far as this host can tell; empty: it does.
-std::string gone(const op::BundleRecord& bundle) {
-  if (!bundle.bad.empty()) return "the last verification found: " + bundle.bad;
-  char host[256] = {};
-  if (gethostname(host, sizeof host - 1) != 0 || bundle.host != printable(host)) return {};
-  std::error_code error;
-  if (!std::filesystem::exists(bundle.path, error)) return "it is not there: moved, or lost";
-  return op::lies_at(bundle.path, bundle.id) ? "" : "what lies there is not that bundle";
-}
-
-/// Is one of them there, and somebody can open it? Why those are not there, in `why`.
-bool gives_back(const op::Context& context, const std::vector<op::BundleRecord>& bundles, const std::string& without, std::vector<std::string>& why) {
-  bool given = false;
-  for (const auto& bundle : bundles) {
-    const auto reason = gone(bundle);
-    if (!reason.empty()) why.push_back(bundle.path + ": " + reason);
-    given = given || (reason.empty() && opens_otherwise(context, bundle, without));
-  }
-  return given;
-}
-
 /// The same key under other names is compromised with this one: it is one value.
 void compromise_copies(op::Context& context, StateResult& result, UnixTime now, const std::string& reason, std::vector<journal::Change>& changes) {
   std::map<std::string, op::KeyRecord> keys;
@@ -142,19 +96,16 @@ void compromise_copies(op::Context& context, StateResult& result, UnixTime now, 
 }
 
 /// Every bundle that holds the key or, when it is a KEK, depends on it; under whichever of its names.
-void find_affected(const op::Context& context, StateResult& result) {
+std::vector<op::BundleRecord> affected(op::Context& context, const op::VersionRecord& version) {
+  const auto labels = op::labels_of_key(context, version);
+  if (version.role != Role::kek) return op::bundles_with(context, labels, "keys");
+  auto bundles = op::bundles_under(context, labels);
   std::set<std::string> seen;
-  const auto add = [&](std::vector<op::BundleRecord> bundles) {
-    for (auto& bundle : bundles) {
-      if (seen.insert(bundle.id).second) result.affected.push_back(std::move(bundle));
-    }
-  };
-  const auto of = [&](const op::VersionRecord& version) {
-    add(context.bundles_of(version));
-    if (version.role == Role::kek) add(holding(context, version));
-  };
-  of(result.version);
-  for (const auto& copy : result.also) of(copy);
+  for (const auto& bundle : bundles) seen.insert(bundle.id);
+  for (auto& bundle : op::bundles_with(context, labels, "kek")) {
+    if (seen.insert(bundle.id).second) bundles.push_back(std::move(bundle));
+  }
+  return bundles;
 }
 
 }  // namespace
@@ -184,32 +135,6 @@ std::vector<journal::Change> transition_changes(op::KeyRecord& key, op::VersionR
     key.active.reset();
   }
   return {key.change(), version.change()};
-}
-
-std::vector<std::string> losses(op::Context& context, const op::VersionRecord& version) {
-  std::vector<std::string> found, why;
-  const auto bundles = context.bundles_of(version);
-  if (version.role == Role::kek) {
-    if (gives_back(context, holding(context, version), version.label(), why)) return found;  // it comes back with import-kek, and opens them again
-    for (const auto& bundle : bundles) {
-      if (!opens_otherwise(context, bundle, version.label())) {
-        found.push_back(bundle.path + " (" + std::to_string(bundle.records) + (bundle.records == 1 ? " key" : " keys") +
-                        ") opens under no other kek");
-      }
-    }
-    if (!found.empty()) found.insert(found.end(), why.begin(), why.end());
-    return found;
-  }
-  if (!op::same_key(context, version).empty() || gives_back(context, bundles, "", why)) return found;
-  found.push_back("no bundle holds " + version.label() + ": what it protects is lost for ever");
-  if (!why.empty()) found.front() = "no bundle of " + version.label() + " is left, and what it protects is lost for ever, unless it is elsewhere (" + join(why, "; ") + ")";
-  return found;
-}
-
-bool only_bad_bundles(const op::Context& context, const op::VersionRecord& version) {
-  if (version.role == Role::kek) return false;
-  const auto bundles = context.bundles_of(version);
-  return !bundles.empty() && std::all_of(bundles.begin(), bundles.end(), [](const auto& bundle) { return !bundle.bad.empty(); });
 }
 
 /// Without @V the active version; for activate and resume, where none is active, the one version that stands where these begin.
@@ -259,7 +184,7 @@ StateResult change_state(op::Context& context, const StateRequest& request) {
   result.version = std::move(version);
   if (verb.to == State::compromised) {
     compromise_copies(context, result, now, request.reason, changes);
-    find_affected(context, result);
+    result.affected = affected(context, result.version);
   } else if (verb.to != State::active) {
     result.others = op::same_key(context, result.version);
   }

@@ -1,5 +1,7 @@
 #include "kmtool/op/copies.hpp"
 
+#include <algorithm>
+
 #include "kmtool/core/encoding.hpp"
 #include "op/state.hpp"
 
@@ -37,6 +39,29 @@ std::vector<VersionRecord> same_key(Context& context, const VersionRecord& versi
     found.push_back(std::move(other));
   }
   return found;
+}
+
+std::set<std::string> labels_of_key(Context& context, const VersionRecord& version) {
+  const auto ids = Copies(context).same_key(version.id);
+  std::set<std::string> labels{version.label()};
+  for (const auto& other : context.versions()) {
+    if (ids.contains(hex(other.id))) labels.insert(other.label());
+  }
+  return labels;
+}
+
+std::vector<BundleRecord> bundles_under(const Context& context, const std::set<std::string>& keks) {
+  auto bundles = context.bundles();
+  std::erase_if(bundles, [&](const auto& bundle) { return std::ranges::none_of(bundle.keks, [&](const auto& kek) { return keks.contains(kek); }); });
+  return bundles;
+}
+
+std::vector<BundleRecord> bundles_with(const Context& context, const std::set<std::string>& keys, const std::string& kind) {
+  auto bundles = context.bundles();
+  std::erase_if(bundles, [&](const auto& bundle) {
+    return bundle.kind != kind || std::ranges::none_of(context.bundle_keys(bundle.id), [&](const auto& key) { return keys.contains(key); });
+  });
+  return bundles;
 }
 
 }  // namespace kmtool::op

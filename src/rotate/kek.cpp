@@ -62,16 +62,38 @@ std::vector<std::string> absolute(const op::Context& context, const std::vector<
 
 std::filesystem::path own_folder(const op::Context& context) { return context.home.paths.root / "bundles"; }
 
-bool is_old_version(const std::string& label, const std::string& name, int active) {
-  const auto ref = KeyRef::parse(label);
-  return ref.name == name && ref.version.value_or(active) != active;
-}
+/// What bundles call the old versions of a KEK: also as they were called before they were destroyed and came back under its name.
+class OldVersions {
+ public:
+  OldVersions(const op::Context& context, std::string name, int active) : name_(std::move(name)), active_(active) {
+    std::set<Bytes> ids;
+    for (const auto& version : context.versions()) {
+      if (version.role == Role::kek && is_old(version.name, version.version)) ids.insert(version.id);
+    }
+    for (const auto& version : context.versions()) {
+      if (version.name != name_ && version.state == State::destroyed && ids.contains(version.id)) before_.insert(version.label());
+    }
+  }
+
+  [[nodiscard]] bool contain(const std::string& label) const {
+    const auto ref = KeyRef::parse(label);
+    return is_old(ref.name, ref.version.value_or(active_)) || before_.contains(label);
+  }
+
+ private:
+  [[nodiscard]] bool is_old(const std::string& name, int version) const { return name == name_ && version != active_; }
+
+  std::string name_;
+  int active_;
+  std::set<std::string> before_;
+};
 
 /// Bundles of the catalog that need an old version of this KEK.
 std::vector<op::BundleRecord> dependents(const op::Context& context, const std::string& name, int active) {
+  const OldVersions old(context, name, active);
   auto bundles = context.bundles();
   std::erase_if(bundles, [&](const op::BundleRecord& bundle) {
-    return std::none_of(bundle.keks.begin(), bundle.keks.end(), [&](const auto& kek) { return is_old_version(kek, name, active); });
+    return std::ranges::none_of(bundle.keks, [&](const auto& kek) { return old.contain(kek); });
   });
   return bundles;
 }
@@ -113,11 +135,12 @@ bool is_there(const std::string& path) {
 }
 
 /// A bundle of the catalog that needs an old version of this KEK, or a file that says so of itself.
-bool needs_old(const op::BundleRecord& bundle, const OpenRotation& rotation) {
+bool needs_old(const op::Context& context, const op::BundleRecord& bundle, const OpenRotation& rotation) {
   if (!bundle.id.empty()) return true;
   LineReader reader(bundle.path, bundle::max_line);
   const auto header = bundle::read_header(reader);
-  return std::ranges::any_of(header.recipients, [&](const auto& recipient) { return !recipient.is_public() && is_old_version(recipient.kek, rotation.name, rotation.to); });
+  const OldVersions old(context, rotation.name, rotation.to);
+  return std::ranges::any_of(header.recipients, [&](const auto& recipient) { return !recipient.is_public() && old.contain(recipient.kek); });
 }
 
 /// A settled rotation goes on where bundles are asked for that it left, that are here, and that were not looked at in vain.
@@ -125,7 +148,7 @@ bool has_more(const op::Context& context, const Request& request, const OpenRota
   if (!request.rewrap_all && request.rewrap.empty()) return false;
   const OpenRotation asked{before.name, before.from, before.to, request.rewrap_all, absolute(context, request.rewrap), false, {}};
   return std::ranges::any_of(wanted(context, asked), [&](const auto& bundle) {
-    return is_there(bundle.path) && std::ranges::find(before.stay, bundle.path) == before.stay.end() && needs_old(bundle, before);
+    return is_there(bundle.path) && std::ranges::find(before.stay, bundle.path) == before.stay.end() && needs_old(context, bundle, before);
   });
 }
 

@@ -1,7 +1,5 @@
 #include "kmtool/rotate/monitor.hpp"
 
-#include <unistd.h>
-
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -10,6 +8,7 @@
 #include "kmtool/core/count.hpp"
 #include "kmtool/core/encoding.hpp"
 #include "kmtool/core/file.hpp"
+#include "kmtool/core/host.hpp"
 #include "kmtool/core/text.hpp"
 #include "kmtool/op/copies.hpp"
 #include "kmtool/rotate/rotate.hpp"
@@ -103,7 +102,9 @@ class Look {
     for (const auto& version : versions) {
       if (version.state != State::compromised) continue;
       ids.merge(copies.same_key(version.id));
-      if (version.role == Role::kek) labels.insert(version.label());
+    }
+    for (const auto& version : versions) {  // a destroyed one's label too: bundles keep it
+      if (version.role == Role::kek && ids.contains(hex(version.id))) labels.insert(version.label());
     }
     std::vector<std::string> alone, going_on, under;
     for (const auto& version : versions) {
@@ -122,8 +123,7 @@ class Look {
   }
 
   void bundles() {
-    char host[256] = {};
-    if (gethostname(host, sizeof host - 1) != 0) host[0] = '\0';
+    const auto host = host_name();
     std::vector<std::string> unverified, missing, bad;
     for (const auto& bundle : context_.bundles()) {
       ++bundles_;

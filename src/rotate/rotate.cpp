@@ -13,6 +13,7 @@
 #include "kmtool/keys/gen.hpp"
 #include "kmtool/keys/state.hpp"
 #include "kmtool/keys/succeed.hpp"
+#include "kmtool/op/copies.hpp"
 #include "rotate/kek.hpp"
 
 namespace kmtool::rotate {
@@ -156,8 +157,8 @@ class Run {
   }
 
   /// A bundle opens with this KEK alone; what a dry run would have re-wrapped by now does not count.
-  bool needed(const op::VersionRecord& kek) const {
-    const auto bundles = context_.bundles_of(kek);
+  bool needed(const op::VersionRecord& kek) {
+    const auto bundles = op::bundles_under(context_, op::labels_of_key(context_, kek));
     return std::any_of(bundles.begin(), bundles.end(), [&](const auto& bundle) {
       return std::none_of(report_.rewrapped.begin(), report_.rewrapped.end(), [&](const auto& done) { return done.file == bundle.path && done.kept.empty(); });
     });

@@ -23,16 +23,25 @@ bool protects(const op::VersionRecord& version, UnixTime now) {
   return may_protect(version.state) && (!end || *end > now);
 }
 
+/// Is this recipient a version of that KEK? The version may be destroyed: the token has it again under another name then.
+bool is_version_of(const op::Context& context, const bundle::Recipient& recipient, const std::string& name) {
+  const auto ref = KeyRef::parse(recipient.kek);
+  if (ref.name != name) return false;
+  const auto version = context.find_version(name, ref.version.value_or(0));
+  return version && version->id == recipient.id;
+}
+
 /// The KEK that takes a recipient's place: itself while it may wrap, else its key's active version.
 op::VersionRecord successor_of(const op::Context& context, const RewrapRequest& request, const KekObjects& keks, const bundle::Recipient& recipient) {
   const auto* version = keks.version_with(recipient.id);
   if (version == nullptr) throw Stays{"its recipient " + recipient.kek + " is not on this token and could not seal it again"};
-  const auto key = context.find_key(version->name);
-  const bool rotated = version->name == request.kek;
+  const bool rotated = version->name == request.kek || is_version_of(context, recipient, request.kek);
+  const auto name = rotated ? request.kek : version->name;
+  const auto key = context.find_key(name);
   if (!rotated && protects(*version, context.now())) return *version;
   if (rotated && request.to_come) return *request.to_come;
-  const auto active = key && key->active ? context.find_version(version->name, *key->active) : std::nullopt;
-  if (!active || !protects(*active, context.now())) throw Stays{"no version of " + version->name + " may wrap now"};
+  const auto active = key && key->active ? context.find_version(name, *key->active) : std::nullopt;
+  if (!active || !protects(*active, context.now())) throw Stays{"no version of " + name + " may wrap now"};
   return *active;
 }
 

@@ -28,7 +28,7 @@ struct StateResult {
 /// this host and does not, holds nothing.
 std::vector<std::string> losses(op::Context& context, const op::VersionRecord& version);
 /// True when the catalog has bundles with this key, not a KEK, and the last verification found every one of them bad.
-bool only_bad_bundles(const op::Context& context, const op::VersionRecord& version);
+bool only_bad_bundles(op::Context& context, const op::VersionRecord& version);
 
 /// Makes one transition, recorded with time and reason. Activating a version deactivates the one that was active. Destroying
 /// removes the token's objects (SP 800-57 part 1 r5, 8.3.4). Throws refused (77) for a transition that is not legal.
