@@ -5,7 +5,7 @@
 #include <map>
 #include <set>
 
-#include "kmtool/core/text.hpp"
+#include "kmtool/core/host.hpp"
 #include "kmtool/domain/name.hpp"
 #include "kmtool/op/bundle_out.hpp"
 #include "op/state.hpp"
@@ -117,8 +117,7 @@ bool landed(const PlannedFile& file) { return bundle_at(file.final_path) == file
 bool lies_at(const std::string& path, const std::string& id) { return !id.empty() && bundle_at(path) == id; }
 
 bool moved_away(const BundleRecord& bundle) {
-  char host[256] = {};
-  return gethostname(host, sizeof host - 1) == 0 && bundle.host == printable(host) && !lies_at(bundle.path, bundle.id);
+  return bundle.host == host_name() && !lies_at(bundle.path, bundle.id);
 }
 
 bool files_landed(const Plan& plan) { return !plan.files.empty() && std::all_of(plan.files.begin(), plan.files.end(), landed); }

@@ -48,6 +48,7 @@ std::string describe(const TokenSelector& selector) {
 
 std::string list(const std::vector<Module::Found>& tokens) {
   std::vector<std::string> names;
+  names.reserve(tokens.size());
   for (const auto& token : tokens) {
     names.push_back(token.info.initialized
                         ? fmt::format("{} (serial {})", printable(token.info.label), printable(token.info.serial))

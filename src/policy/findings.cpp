@@ -142,7 +142,7 @@ Finding finding_of(std::string_view check, const ObjectFacts& object, std::strin
   return found;
 }
 
-Finding finding_of(std::string_view check, const TokenTraits& token, std::string evidence, std::optional<Severity> severity) {
+Finding finding_of(std::string_view check, const TokenTraits& token, const std::string& evidence, std::optional<Severity> severity) {
   const Check& what = check_of(check);
   Finding found = begin(what, token.named() + ": " + evidence, severity);
   found.object = {token.label, "", "token"};

@@ -118,6 +118,7 @@ Prepared prove(op::Context& context, const RewrapRequest& request, const op::Bun
   prepared.records = summary.header.records;
   prepared.waivers = judge(context, summary.header, prepared.keks, kinds);
   std::vector<op::VersionRecord> samples;
+  samples.reserve(types.size());
   for (auto& [type, version] : types) samples.push_back(std::move(version));
   prepared.algorithm = op::common_algorithm(context.token(), samples);
   if (prepared.old.id.empty()) prepared.old.records = prepared.records;

@@ -104,7 +104,7 @@ struct Finding {
 
 /// Makes a finding of a check about an object, its fix filled in. A waiver on record for its rule is noted.
 Finding finding_of(std::string_view check, const ObjectFacts& object, std::string evidence, std::optional<Severity> severity = {});
-Finding finding_of(std::string_view check, const TokenTraits& token, std::string evidence, std::optional<Severity> severity = {});
+Finding finding_of(std::string_view check, const TokenTraits& token, const std::string& evidence, std::optional<Severity> severity = {});
 
 // -- the rules; all pure ------------------------------------------------------------------------------------------------
 
