@@ -10,6 +10,7 @@
 #include "kmtool/core/count.hpp"
 #include "kmtool/core/text.hpp"
 #include "kmtool/domain/name.hpp"
+#include "kmtool/home/pin_keeper.hpp"
 
 namespace kmtool::cmd {
 
@@ -89,8 +90,14 @@ std::vector<rotate::HookResult> run_hooks(Globals& globals, rotate::HookRunner* 
   if (runner == nullptr || options.dry_run) return results;
   for (const auto& hook : report.owed) results.push_back(runner->run(hook, options.paths.root.string()));
   if (results.empty()) return results;
-  auto context = op::Context::open(options, op::Need::mutation);
-  rotate::settle_hooks(context, results);
+  try {
+    auto context = op::Context::open(options, op::Need::mutation);
+    rotate::settle_hooks(context, results);
+  } catch (const Error& error) {  // what was rotated is to be reported all the same
+    for (auto& result : results) {
+      if (result.what.empty()) result.what = "ran, but that could not be recorded (" + error.message() + ")";
+    }
+  }
   for (const auto& result : results) {
     if (!result.what.empty()) warn(globals, "the hook for " + result.hook.key + " " + result.what + "; kmtool rotate --due tries again");
   }
@@ -147,7 +154,9 @@ int run(Globals& globals, RotateOptions& o) {
     hooks = rotate::any_hook_owed(reader);
   }
   std::unique_ptr<rotate::HookRunner> runner;
+  std::optional<home::PinKeeper> pin;  // the home is opened again for what the hooks did
   if (hooks) runner = std::make_unique<rotate::HookRunner>();
+  if (hooks) pin.emplace();
   const auto target = o.request.due ? "--due" : o.request.all ? "--all" : join(o.request.names, " ");
   rotate::Report report;
   try {

@@ -19,6 +19,7 @@
 #include "kmtool/core/file.hpp"
 #include "kmtool/core/text.hpp"
 #include "kmtool/home/home.hpp"
+#include "kmtool/home/pin_keeper.hpp"
 
 extern char** environ;
 
@@ -342,6 +343,19 @@ SecretBytes from_terminal(bool no_input) {
   }
 }
 
+/// What was read of a source that gives its PIN once, for a command that opens the token again.
+struct Kept {
+  bool wanted = false;
+  PinSource source;
+  std::optional<SecretBytes> pin;
+};
+Kept& kept() {
+  static Kept one;
+  return one;
+}
+
+SecretBytes copy_of(const SecretBytes& pin) { return SecretBytes(pin.reveal()); }
+
 SecretBytes read_any(const PinSource& source, bool no_input) {
   switch (source.kind) {
     case PinSource::Kind::file:
@@ -386,12 +400,22 @@ PinSource PinSource::parse(const std::string& text) {
   bad_source("unknown form");
 }
 
+PinKeeper::PinKeeper() { kept().wanted = true; }
+
+PinKeeper::~PinKeeper() { kept() = {}; }
+
 SecretBytes read_pin(const PinSource& source, bool no_input) {
+  auto& before = kept();
+  if (before.pin && before.source.kind == source.kind && before.source.value == source.value) return copy_of(*before.pin);
   SecretBytes pin = read_any(source, no_input);
   if (pin.empty()) throw Error::refused("pin", "the PIN is empty", "nothing was tried on the token");
   const ByteView bytes = pin.reveal();
   if (std::find(bytes.begin(), bytes.end(), std::uint8_t{0}) != bytes.end()) {
     throw Error::refused("pin", "the PIN holds a NUL byte", "nothing was tried on the token");
+  }
+  if (before.wanted && source.kind != PinSource::Kind::file) {
+    before.source = source;
+    before.pin = copy_of(pin);
   }
   return pin;
 }

@@ -61,11 +61,11 @@ def base_env(home_of_user):
     return env
 
 
-def run_program(args, env, stdin=b"", timeout=300, cwd=None, preexec=None):
+def run_program(args, env, stdin=b"", timeout=300, cwd=None, preexec=None, pass_fds=()):
     if isinstance(stdin, str):
         stdin = stdin.encode()
     done = subprocess.run([str(a) for a in args], input=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=env, timeout=timeout,
-                          cwd=cwd, preexec_fn=preexec, check=False)
+                          cwd=cwd, preexec_fn=preexec, pass_fds=pass_fds, check=False)
     return Result(args, done.returncode, done.stdout.decode("utf-8", "replace"), done.stderr.decode("utf-8", "replace"))
 
 

@@ -272,6 +272,23 @@ class Hooks(harness.Rotation):
         self.assertFalse([line for line in seen if "s3cr3t" in line or line.startswith("KMTOOL_PIN")])
         self.assertIn("to stdout", result.err)
 
+    def test_a_pin_that_is_given_once(self):
+        """The home is opened again for what the hook did."""
+        flag = self.dir / "once"
+        hook = self.hook("once.sh", f"echo x >> {flag}\n")
+        self.ok("gen", "once", "--role", "mac")
+        reading, writing = os.pipe()
+        os.write(writing, harness.PIN.encode() + b"\n")
+        os.close(writing)
+        ways = (({"A_PIN": harness.PIN}, "env:A_PIN", ()), ({}, f"fd:{reading}", (reading,)))
+        for env, source, descriptors in ways:
+            flag.unlink(missing_ok=True)
+            done = self.ok("rotate", "once", "--hook", hook, "--json", "--pin-source", source, env=env, pass_fds=descriptors)
+            self.assertEqual([each["status"] for each in done.json()["hooks"]], [0])
+            self.ok("rotate", "--due")  # nothing is owed
+            self.assertEqual(flag.read_text(), "x\n")
+        os.close(reading)
+
     def test_failing_hook_is_retried(self):
         flag = self.dir / "flag"
         hook = self.hook("fails.sh", f"test -e {flag}\n")
