@@ -114,11 +114,13 @@ std::vector<op::BundleRecord> wanted(const op::Context& context, const OpenRotat
   auto bundles = dependents(context, rotation.name, rotation.to);
   std::erase_if(bundles, [](const auto& bundle) { return !bundle.kept_for.empty(); });
   follow_moved(context, rotation, bundles);
-  if (rotation.rewrap_all) return bundles;
   std::set<std::string> named(rotation.files.begin(), rotation.files.end());
   // What rotations before this one have put into the home goes along.
   const auto own = own_folder(context);
-  std::erase_if(bundles, [&](const auto& bundle) { return named.erase(bundle.path) == 0 && std::filesystem::path(bundle.path).parent_path() != own; });
+  std::erase_if(bundles, [&](const auto& bundle) {
+    const bool asked = named.erase(bundle.path) > 0 || rotation.rewrap_all;
+    return !asked && std::filesystem::path(bundle.path).parent_path() != own;
+  });
   for (const auto& file : named) {
     // One that is catalogued and does not depend on old versions is done already.
     if (!op::catalogued_at(context, file).empty()) continue;

@@ -82,6 +82,18 @@ class Renamed(harness.EmbeddedCase):
         self.assertEqual([r["kek"] for r in json.loads(bundle.read_text().splitlines()[0])["recipients"]], ["fir@2"])
         self.ok("unwrap", bundle, "--check")
 
+    def test_a_bundle_that_is_named_beside_all_is_not_left_out(self):
+        """One that the catalog does not know, such as another site's."""
+        self.kek("birch")
+        bundle, copy = self.dir / "key-birch.kmb", self.dir / "copy.kmb"
+        copy.write_bytes(bundle.read_bytes())
+        words = ["rotate", "birch", "--rewrap-all", "--rewrap", copy, "--backup", self.dir / "birch2.kmk"]
+        planned = self.ok(*words, "--dry-run")
+        done = self.ok(*words)
+        self.assertEqual(done.out, planned.out)
+        for path in (bundle, copy):
+            self.assertEqual([r["kek"] for r in json.loads(path.read_text().splitlines()[0])["recipients"]], ["birch@2"])
+
     def test_rotating_the_name_it_has_now_takes_its_bundles_along(self):
         self.kek("box")
         self.comes_back("box", "--activate")
