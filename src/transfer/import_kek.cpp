@@ -167,6 +167,11 @@ op::VersionRecord version_to_be(op::Context& context, const ImportKekRequest& re
     if (!compromise.empty()) why = compromise;
     throw Error::refused("G-WORK", label_of(record.name, record.version) + " cannot be activated: " + why, "import it without --activate: it then only unwraps");
   }
+  if (request.activate && proven.opener.state == State::compromised) {
+    throw Error::refused("G-WORK", label_of(record.name, record.version) + " cannot be activated: " + proven.opener.label() +
+                                       ", which the bundle is for, is compromised: whoever has it may have this kek too",
+                         "import it without --activate: it then only unwraps");
+  }
   const bool compromised = record.state == State::compromised || !compromise.empty();
   version.state = request.activate ? State::active : compromised ? State::compromised : State::deactivated;
   version.reason = compromise;

@@ -40,6 +40,21 @@ class Incoming(harness.Case):
         return {k["label"]: k["state"] for k in self.ok_json("list", home=self.b)["keys"]}.get(label)
 
 
+class Opener(Incoming):
+    def test_what_a_compromised_key_brings_is_not_active(self):
+        self.ok("gen", "stolen", "--role", "transport", home=self.b)
+        request = self.dir / "stolen.request"
+        request.write_text(self.ok("show", "stolen", "--request", home=self.b).out)
+        self.ok("gen", "tainted", "--role", "kek", "--type", "aes-128", "--exportable", home=self.a)
+        self.ok("export-kek", "tainted", "--to-public-key", request, "--out", self.dir / "tainted.kmk", home=self.a)
+        self.ok("state", "stolen", "compromise", "--reason", "the token was stolen", home=self.b)
+        for dry in ([], ["--dry-run"]):
+            self.refused(77, "import-kek", self.dir / "tainted.kmk", "--activate", *dry, home=self.b, says="stolen@1, which the bundle is for, is compromised")
+        self.assertIsNone(self.state("tainted@1"))
+        self.ok("import-kek", self.dir / "tainted.kmk", home=self.b)
+        self.assertEqual(self.state("tainted@1"), "deactivated")
+
+
 class Policy(Incoming):
     def test_strength(self):
         bundle = self.made("weak")
