@@ -3,6 +3,7 @@
 #include <arpa/inet.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 
 #include "kmtool/core/error.hpp"
@@ -110,24 +111,31 @@ bool Network::contains(const Address& address) const {
   return ((base.bytes[whole] ^ address.bytes[whole]) & mask(prefix % 8)) == 0;
 }
 
-bool cover_everything(const std::vector<Network>& networks) {
-  for (const bool v6 : {false, true}) {
-    // Two networks are apart, or one lies in the other: those that lie in no other are counted by length, and two halves are a whole.
-    std::array<std::size_t, 129> halves{};
-    for (std::size_t i = 0; i < networks.size(); ++i) {
-      const auto& network = networks[i];
-      const auto covers = [&](std::size_t j) {
-        const auto& other = networks[j];
-        return other.contains(network.base) && (other.prefix < network.prefix || (other.prefix == network.prefix && j < i));
-      };
-      bool inside = network.base.v6 != v6;
-      for (std::size_t j = 0; j < networks.size() && !inside; ++j) inside = j != i && covers(j);
-      if (!inside) ++halves.at(static_cast<std::size_t>(network.prefix));
+namespace {
+
+/// What part of all addresses it is: of IPv4's, or of IPv6's global unicast ones (2000::/3, RFC 4291), for the others meet nobody.
+double part_of(const Network& network) {
+  if (!network.base.v6) return std::ldexp(1.0, -network.prefix);
+  static const Network global = Network::parse("2000::/3");
+  if (network.prefix <= global.prefix) return network.contains(global.base) ? 1 : 0;
+  return global.contains(network.base) ? std::ldexp(1.0, global.prefix - network.prefix) : 0;
+}
+
+}  // namespace
+
+bool cover_most(const std::vector<Network>& networks) {
+  double of_v4 = 0, of_v6 = 0;
+  for (std::size_t i = 0; i < networks.size(); ++i) {
+    // Two networks are apart, or one lies in the other: those that lie in no other are counted.
+    const auto& network = networks[i];
+    bool inside = false;
+    for (std::size_t j = 0; j < networks.size() && !inside; ++j) {
+      const auto& other = networks[j];
+      inside = j != i && other.contains(network.base) && (other.prefix < network.prefix || (other.prefix == network.prefix && j < i));
     }
-    for (std::size_t length = halves.size() - 1; length > 0; --length) halves.at(length - 1) += halves.at(length) / 2;
-    if (halves[0] > 0) return true;
+    if (!inside) (network.base.v6 ? of_v6 : of_v4) += part_of(network);
   }
-  return false;
+  return of_v4 > 0.5 || of_v6 > 0.5;
 }
 
 std::string Network::text() const {

@@ -138,8 +138,8 @@ void TrustedProxies::add(const std::string& text) {
   }
   const bool everything = text.ends_with("/0");
   if (!everything) networks.push_back(apikey::Network::parse(text));
-  if (everything || apikey::cover_everything(networks)) {
-    throw Error::usage("trusted proxy " + printable(text) + ": every address is in it, and every client could say that it is another",
+  if (everything || apikey::cover_most(networks)) {
+    throw Error::usage("trusted proxy " + printable(text) + ": with it most addresses are trusted, and nearly every client could say that it is another",
                        "name the proxies alone: --trusted-proxy 127.0.0.1, or the network that only they are in");
   }
 }

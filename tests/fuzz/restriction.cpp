@@ -23,7 +23,7 @@ void addresses(std::string_view text) {
   spelled_once<Network>(text);
   fuzz::expect_refusal([&] {
     const auto network = Network::parse(text);
-    fuzz::require(network.contains(network.base) && !cover_everything({network}));
+    fuzz::require(network.contains(network.base) && !cover_most({network}));
     if (address) fuzz::require(network.contains(*address));  // an address is also a network: itself
   });
 }

@@ -54,7 +54,7 @@ struct Restrictions {
 
   /// A restriction that a client cannot simply assert: the address. Networks that together are every IPv4 or every IPv6 address
   /// (0.0.0.0/1 and 128.0.0.0/1, say) are none.
-  [[nodiscard]] bool network() const { return !ip.empty() && !cover_everything(ip); }
+  [[nodiscard]] bool network() const { return !ip.empty() && !cover_most(ip); }
   /// `{"ip":[…],"referrer":[…],"android":["PACKAGE=HEX"…],"ios":[…],"scopes":[…],"windows":[…],"rate":"60/min","unrestricted":true}`;
   /// what is not restricted is left out.
   [[nodiscard]] Json to_json() const;
