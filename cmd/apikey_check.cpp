@@ -23,7 +23,11 @@ SecretBytes key_of(const CheckOptions& o) {
   if (o.key_stdin == !o.key_env.empty()) throw Error::usage("where is the key?", "give it with --key-stdin or --key-env VARIABLE; never on the command line");
   if (o.key_stdin) return read_secret_input(longest_input);
   const char* value = std::getenv(o.key_env.c_str());
-  if (value == nullptr) throw Error::missing("the environment has no " + printable(o.key_env));
+  if (value == nullptr) {
+    const bool key = apikey::parse_form(o.key_env).form == apikey::KeyParts::Form::ok;
+    throw key ? Error::usage("--key-env was given a key, not a variable's name", "it is in this shell's history now: rotate it; --key-stdin reads a key")
+              : Error::missing("the environment has no " + printable(o.key_env));
+  }
   return SecretBytes(view(value));
 }
 

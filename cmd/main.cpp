@@ -182,7 +182,7 @@ void refuse_unknown_command(const CLI::App& app, const std::vector<std::string>&
 void refuse_empty_values(const CLI::App& app) {
   for (const CLI::Option* option : app.get_options()) {
     const std::string name = option->get_name();
-    if (name.compare(0, 2, "--") != 0 || name == "--module-args") continue;
+    if (name.compare(0, 2, "--") != 0 || name == "--module-args" || name == "--query-key") continue;  // of these, empty means something
     for (const auto& value : option->results()) {
       if (value.empty()) throw Error::usage(name + " was given an empty value", "was a variable unset? give a value, or leave the option out");
     }

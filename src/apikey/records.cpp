@@ -95,6 +95,9 @@ bool ApiKeyRecord::alive(UnixTime now) const {
 
 ApiKeyRecord find_api_key(op::Context& context, const std::string& id) {
   if (const auto item = context.journal().proven("apikey", id)) return ApiKeyRecord::from(*item);
+  if (const auto parts = parse_form(id); parts.form == KeyParts::Form::ok) {  // it must not stand in a log as well
+    throw Error::usage("that is a whole api key, not its id", "its id is " + std::string(parts.id) + "; whoever reads this shell's history has the key: rotate it");
+  }
   std::vector<std::string> ids;
   for (const auto& item : context.journal().proven_all("apikey")) ids.push_back(item.id);
   const auto near = nearest(id, ids);

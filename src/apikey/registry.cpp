@@ -109,15 +109,23 @@ void issue(op::Context& context, Issued& issued, const std::string& command, std
   }
   changes.push_back(issued.record.change());
   changes.push_back(current_row(entry));
+  // A kill between the two leaves a key that is not in force rather than one that is and nobody has. What a file holds that is replaced
+  // may be in force still: it goes last.
+  const bool first = file && !std::filesystem::exists(file->target());
+  if (first) file->commit();
   std::optional<Error> late;  // what failed although the key is in force: its checkpoint did not reach the sink
   try {
     record(context, issued, command, changes, details, sealer);
   } catch (const Error& error) {
-    if (!on_record(context, entry.id)) throw;
+    if (!on_record(context, entry.id)) {
+      std::error_code ignored;
+      if (first) std::filesystem::remove(file->target(), ignored);
+      throw;
+    }
     late = error;
   }
   try {
-    if (file) file->commit();
+    if (file && !first) file->commit();
   } catch (const Error& error) {
     throw undelivered(entry.id, error);
   }

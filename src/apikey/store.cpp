@@ -105,7 +105,7 @@ StoreResult store(op::Context& context, const std::string& app, const std::strin
   require_name(name, "name");
   const auto bytes = value.reveal();
   if (value.empty()) throw Error::usage("the key is empty", "give it on standard input, or type it at the terminal");
-  if (value.size() > longest_stored) throw Error::usage("the key is longer than 64 KiB");
+  if (value.size() > longest_stored) throw Error::usage("the key is longer than 32 KiB");
   if (std::find(bytes.begin(), bytes.end(), 0) != bytes.end()) throw Error::usage("the key has a NUL byte: no environment can carry it");
   const bool taken = context.journal().proven("apikey-store", app + "/" + name).has_value();
   if (taken && !context.options.overwrite) throw Error::exists("a key is kept as " + name + " for " + app + " already", "--force replaces it");

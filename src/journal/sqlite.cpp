@@ -44,7 +44,7 @@ void Database::fail(int rc, const char* what) const {
     case SQLITE_CORRUPT:
     case SQLITE_NOTADB:
     case SQLITE_CONSTRAINT:  // rows stand where kmtool has written none
-      throw Error::tampered(text, "restore the home from its backup (kmtool home restore)");
+      throw Error::tampered(text, hint_);
     default:
       throw Error::internal(text);
   }

@@ -19,12 +19,15 @@ class Database {
   void exec(const char* sql);
   [[nodiscard]] sqlite3* native() const { return db_; }
   [[nodiscard]] const std::string& name() const { return name_; }
+  /// What to do where it is damaged; else it is restored with the home.
+  void mended_by(std::string hint) { hint_ = std::move(hint); }
   /// Throws: busy (75), full and I/O (74), corrupt or not a database (65), else internal (70).
   [[noreturn]] void fail(int rc, const char* what) const;
 
  private:
   sqlite3* db_ = nullptr;
   std::string name_;
+  std::string hint_ = "restore the home from its backup (kmtool home restore)";
 };
 
 class Statement {

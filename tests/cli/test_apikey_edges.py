@@ -31,8 +31,54 @@ class Edges(harness.Case):
         self.ok("apikey", "create", "--app", "open", "--environment", "next", "--ip", "10.0.0.0/8", home=home)
         self.ok("apikey", "revoke", key, "--reason", "replaced", home=home)
 
+    def test_a_key_that_is_given_for_its_id_is_not_shown(self):
+        key = self.key["key"]
+        for words in (("show", key), ("revoke", key, "--reason", "x"), ("rotate", key), ("usage", key), ("check", "--key-env", key)):
+            result = self.refused(64, "apikey", *words)
+            self.assertNotIn(key[-30:], result.out + result.err)
+        self.assertIn(f"its id is {self.key['id']}", self.refused(64, "apikey", "show", key).err)
+        self.check("--ip", "10.0.0.1")
+
+    def test_counts_that_are_damaged_are_moved_away(self):
+        """The record of a backup would call keys good that were revoked since."""
+        home = self.embedded_home("damaged")
+        key = self.ok_json("apikey", "create", "--app", "shop", "--unrestricted", home=home)
+        self.ok("apikey", "check", "--key-stdin", stdin=key["key"], home=home)
+        for path in home.glob("usage.db-*"):
+            path.unlink()
+        (home / "usage.db").write_bytes(b"no database " * 1000)
+        out = self.dir / "damaged.kmk"
+        result = self.refused(65, "apikey", "publish", "--out", out, home=home, says=(f"move {home}/usage.db away", "counts begin anew"))
+        self.assertNotIn("home restore", result.err)
+        (home / "usage.db").rename(self.dir / "usage.away")
+        self.ok("apikey", "publish", "--out", out, home=home)
+
+    def test_the_longest_key_that_is_kept(self):
+        self.ok("apikey", "store", "long", "--app", "shop", stdin="x" * 32768)
+        self.refused(64, "apikey", "store", "longer", "--app", "shop", stdin="x" * 32769, says="longer than 32")
+        self.ok("apikey", "store", "long", "--app", "shop", "--remove")
+
+    def test_killed_before_the_file_has_its_name(self):
+        """A key that is in force and that nobody has is worse than one that somebody has and is not."""
+        if not harness.KILLFS or harness.SANITIZED:
+            self.skipTest("it needs the shim")
+        out = self.dir / "killed.key"
+        made = self.ok_json("apikey", "create", "--app", "killed", "--ip", "10.0.0.0/8")
+        for at in range(1, 20):
+            env = {"LD_PRELOAD": harness.KILLFS, "KILLFS_KILL_AT": str(at), "KILLFS_NAMES": "link,linkat,rename,renameat2"}
+            result = self.kmtool("apikey", "rotate", made["id"], "--overlap", "0", "--out", out, env=env)
+            keys = {k["id"]: k["state"] for k in self.ok_json("apikey", "list", "--app", "killed")["keys"]}
+            if len(keys) > 1:
+                self.assertEqual(keys[made["id"]], "replaced")
+                self.check("--ip", "10.0.0.1", key=out.read_text())
+                break
+            self.assertEqual((result.code, keys), (-9, {made["id"]: "live"}), result)
+            out.unlink(missing_ok=True)
+        self.assertGreater(at, 1)
+        self.assertEqual(result.code, 0, result)
+
     def test_networks_that_are_everything(self):
-        for halves in (("0.0.0.0/1", "128.0.0.0/1"), ("::/1", "8000::/1"), ("10.0.0.0/8", "128.0.0.0/1", "0.0.0.0/2", "64.0.0.0/2")):
+        for halves in (("0.0.0.0/1", "128.0.0.0/1"), ("::/1", "8000::/1"), ("0.0.0.0/1", "128.0.0.0/2", "192.0.0.0/3"), ("2000::/3",), ("10.0.0.0/8", "128.0.0.0/1", "0.0.0.0/2", "64.0.0.0/2")):
             words = [word for network in halves if network != "::/1" for word in ("--ip", network)]
             with self.subTest(halves=halves):
                 if "::/1" in halves:  # it would cover the IPv4 addresses that IPv6 maps
@@ -43,8 +89,8 @@ class Edges(harness.Case):
         found = [f for f in json.loads(self.kmtool("audit", "keys", "--json").out)["findings"] if f["object"]["id"] == wide["id"]]
         self.assertEqual([f["rule"] for f in found], ["A-RESTRICT"], found)
         self.check("--ip", "2001:db8::1", key=wide["key"], code=1)
-        almost = self.ok_json("apikey", "create", "--app", "almost", "--ip", "0.0.0.0/1", "--ip", "128.0.0.0/2")
-        self.assertNotIn("unrestricted", almost["restrictions"])
+        half = self.ok_json("apikey", "create", "--app", "half", "--ip", "0.0.0.0/2", "--ip", "128.0.0.0/2")
+        self.assertNotIn("unrestricted", half["restrictions"])
 
     def test_bursts_of_checks_are_seen(self):
         """Each check is a process of its own: a burst is what several of them counted."""

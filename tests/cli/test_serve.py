@@ -67,6 +67,10 @@ class Verdicts(gateway.GatewayCase):
         gate.stop()
         other = self.gateway(ONE, "--query-key", "k")
         self.verdict(other.ask(X_Original_URI=f"/?k={one}&api_key={two}"), 200)
+        other.stop()
+        none = self.gateway(ONE, "--query-key", "")
+        self.verdict(none.ask(X_Original_URI=f"/?api_key={one}&={one}"), 401, "missing")
+        self.verdict(none.ask(X_Api_Key=one), 200)
 
     def test_rate_and_what_each_proxy_is_told(self):
         rate = {"rate": "2/hour", "unrestricted": True}

@@ -13,7 +13,8 @@
 namespace kmtool::apikey {
 
 inline constexpr const char* store_key = "apikey-store";
-inline constexpr std::size_t longest_stored = 65536;
+/// Bytes: sealed, in base64, its row has to fit an entry of the journal.
+inline constexpr std::size_t longest_stored = 32768;
 /// Shorter ones occur by chance, and scan does not look for them.
 inline constexpr std::size_t shortest_scanned = 8;
 
