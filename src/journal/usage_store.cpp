@@ -45,6 +45,8 @@ struct UsageStore::Impl {
   explicit Impl(const std::filesystem::path& file) : db(file, SQLITE_OPEN_READWRITE) {
     // Not a backup's: a restored record would call keys good that were revoked since.
     db.mended_by("it counts the uses of API keys and is no part of the record: move " + db.name() + " away, and counts begin anew");
+    int on = 1;  // the files beside it stay: without them nobody could read it in a home that cannot be written
+    sqlite3_file_control(db.native(), "main", SQLITE_FCNTL_PERSIST_WAL, &on);
     sqlite3_db_config(db.native(), SQLITE_DBCONFIG_DEFENSIVE, 1, nullptr);
     sqlite3_db_config(db.native(), SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, nullptr);
     sqlite3_db_config(db.native(), SQLITE_DBCONFIG_ENABLE_TRIGGER, 0, nullptr);

@@ -24,6 +24,8 @@ class ReadOnly(harness.Case):
         cls.env["KMTOOL_HOME"] = str(cls.home)
         cls.ok("gen", "root", "--role", "kek")
         cls.ok("gen", "payments", "--role", "data", "--exportable")
+        cls.api_key = cls.ok_json("apikey", "create", "--app", "shop", "--unrestricted")
+        cls.ok("apikey", "check", "--key-stdin", stdin=cls.api_key["key"])
         for folder, _, names in os.walk(cls.dir):
             os.chown(folder, NOBODY, NOBODY)
             for name in names:
@@ -57,7 +59,8 @@ class ReadOnly(harness.Case):
     def test_looking(self):
         before = self.listing()
         for words in (("list",), ("show", "payments"), ("bundles",), ("audit", "log"), ("audit", "verify", "--no-token"), ("audit", "verify"), ("audit", "keys"), ("audit", "guidance"),
-                      ("audit", "checkpoint"), ("audit", "prove", "0"), ("audit", "inventory"), ("doctor",), ("token",), ("policy", "show"), ("signer", "list")):
+                      ("audit", "checkpoint"), ("audit", "prove", "0"), ("audit", "inventory"), ("doctor",), ("token",), ("policy", "show"), ("signer", "list"), ("apikey", "list"), ("apikey", "usage"),
+                      ("monitor",)):
             result = self.as_nobody(*words, "--json")
             self.assertEqual(result.code, 0, result)
         self.assertEqual(self.as_nobody("audit", "verify", "--json").json()["anchor"], "ok")
