@@ -1,9 +1,7 @@
 #include <fcntl.h>
-#include <poll.h>
 #include <spawn.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
-#include <termios.h>
 #include <unistd.h>
 
 #include <array>
@@ -13,8 +11,8 @@
 #include <csignal>
 #include <cstdlib>
 #include <cstring>
-#include <limits>
 
+#include "home/pin_reading.hpp"
 #include "kmtool/core/encoding.hpp"
 #include "kmtool/core/file.hpp"
 #include "kmtool/core/text.hpp"
@@ -26,13 +24,10 @@ extern char** environ;
 namespace kmtool::home {
 namespace {
 
-constexpr std::size_t max_pin = 1024;
-constexpr const char* forms = "file:PATH, fd:N, env:NAME, exec:COMMAND or prompt";
-
 // -- parsing ------------------------------------------------------------------------------------------------------------
 
 [[noreturn]] void bad_source(const std::string& what) {
-  throw Error::usage("PIN source: " + what, std::string("a PIN source is ") + forms);
+  throw Error::usage("PIN source: " + what, std::string("a PIN source is ") + pin_forms);
 }
 
 std::string percent_decoded(const std::string& text) {
@@ -78,35 +73,6 @@ bool is_variable_name(const std::string& name) {
 
 // -- reading ------------------------------------------------------------------------------------------------------------
 
-/// Collects what is read in a buffer that is cleansed; never more than a PIN can be.
-class Collector {
- public:
-  explicit Collector(std::string name) : name_(std::move(name)) {}
-  /// False at the end of the input. `limit` is 1 where what follows the line belongs to somebody else.
-  bool read_from(int fd, std::size_t limit = std::numeric_limits<std::size_t>::max()) {
-    const auto room = buffer_.reveal_mutable().subspan(used_);
-    if (room.empty())
-      throw Error::refused("pin", "the PIN from " + name_ + " is longer than " + std::to_string(max_pin) + " bytes");
-    const ssize_t n = ::read(fd, room.data(), std::min(room.size(), limit));
-    if (n < 0 && errno == EINTR) return true;
-    if (n < 0) throw Error::from_errno("read", name_, errno);
-    used_ += static_cast<std::size_t>(n);
-    return n > 0;
-  }
-  [[nodiscard]] bool has_line() const { return used_ > 0 && buffer_.reveal()[used_ - 1] == '\n'; }
-  SecretBytes take() {
-    if (has_line()) --used_;
-    if (used_ > 0 && buffer_.reveal()[used_ - 1] == '\r') --used_;
-    buffer_.truncate(used_);
-    return std::move(buffer_);
-  }
-
- private:
-  std::string name_;
-  SecretBytes buffer_{max_pin + 2};
-  std::size_t used_ = 0;
-};
-
 SecretBytes from_file(const std::string& path) {
   check_trusted(path, {.private_file = true});
   // What was checked by name is held against what was opened: the file may have been exchanged in between.
@@ -118,7 +84,7 @@ SecretBytes from_file(const std::string& path) {
   if (!S_ISREG(status.st_mode) || !ours || (status.st_mode & (S_IRWXG | S_IRWXO)) != 0) {
     throw Error::config(printable(path) + " is not a private file", "it must be a regular file of yours with mode 0600 or 0400");
   }
-  Collector collector(printable(path));
+  PinCollector collector(printable(path));
   while (collector.read_from(fd.get())) {
   }
   return collector.take();
@@ -129,7 +95,7 @@ SecretBytes from_descriptor(int fd) {
   const int flags = fcntl(fd, F_GETFD);
   if (flags < 0) throw Error::missing(name + " is not open", "open it for kmtool, such as 3<FILE in a shell");
   fcntl(fd, F_SETFD, flags | FD_CLOEXEC);
-  Collector collector(name);
+  PinCollector collector(name);
   while (!collector.has_line() && collector.read_from(fd, 1)) {
   }
   return collector.take();
@@ -231,7 +197,7 @@ SecretBytes from_command(const std::string& command) {
   Fd writing(ends[1]);
   Child child(spawn(words, writing.get()));
   writing = Fd();
-  Collector collector("the PIN command");
+  PinCollector collector("the PIN command");
   try {
     while (collector.read_from(reading.get())) {
     }
@@ -247,100 +213,6 @@ SecretBytes from_command(const std::string& command) {
                          "its own messages are above, if it had any");
   }
   return collector.take();
-}
-
-// -- the terminal -------------------------------------------------------------------------------------------------------
-
-volatile std::sig_atomic_t caught_signal = 0;
-constexpr std::array watched{SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGTSTP};
-
-/// Signals are held back but while poll waits, so that none can leave the terminal without echo.
-class SignalsHeld {
- public:
-  SignalsHeld() {
-    caught_signal = 0;
-    sigset_t set;
-    sigemptyset(&set);
-    for (const int signal : watched) sigaddset(&set, signal);
-    pthread_sigmask(SIG_BLOCK, &set, &before_);
-    struct sigaction action {};
-    action.sa_handler = [](int signal) { caught_signal = signal; };
-    for (std::size_t i = 0; i < watched.size(); ++i) sigaction(watched[i], &action, &actions_[i]);
-  }
-  SignalsHeld(const SignalsHeld&) = delete;
-  SignalsHeld& operator=(const SignalsHeld&) = delete;
-  ~SignalsHeld() {
-    for (std::size_t i = 0; i < watched.size(); ++i) sigaction(watched[i], &actions_[i], nullptr);
-    pthread_sigmask(SIG_SETMASK, &before_, nullptr);
-  }
-  [[nodiscard]] sigset_t mask_for_poll() const {
-    sigset_t set = before_;
-    for (const int signal : watched) sigdelset(&set, signal);
-    return set;
-  }
-
- private:
-  sigset_t before_{};
-  std::array<struct sigaction, watched.size()> actions_{};
-};
-
-class EchoOff {
- public:
-  explicit EchoOff(int terminal) : terminal_(terminal) {
-    if (tcgetattr(terminal_, &before_) != 0) throw Error::from_errno("read", "/dev/tty", errno);
-    termios quiet = before_;
-    quiet.c_lflag &= ~static_cast<tcflag_t>(ECHO | ECHONL);
-    quiet.c_lflag |= static_cast<tcflag_t>(ICANON | ISIG);
-    if (tcsetattr(terminal_, TCSAFLUSH, &quiet) != 0) throw Error::from_errno("write", "/dev/tty", errno);
-  }
-  EchoOff(const EchoOff&) = delete;
-  EchoOff& operator=(const EchoOff&) = delete;
-  ~EchoOff() {
-    tcsetattr(terminal_, TCSAFLUSH, &before_);
-    write_all_quietly("\n");
-  }
-  void write_all_quietly(std::string_view text) const {
-    if (::write(terminal_, text.data(), text.size()) < 0) return;
-  }
-
- private:
-  int terminal_;
-  termios before_{};
-};
-
-/// The signal that ended the prompt, or 0.
-int prompt_once(int terminal, Collector& collector) {
-  const SignalsHeld held;
-  const EchoOff quiet(terminal);
-  quiet.write_all_quietly("PIN: ");
-  const sigset_t mask = held.mask_for_poll();
-  while (!collector.has_line()) {
-    pollfd wanted{terminal, POLLIN, 0};
-    const int ready = ppoll(&wanted, 1, nullptr, &mask);
-    if (caught_signal != 0) return caught_signal;
-    if (ready < 0 && errno != EINTR) throw Error::from_errno("read", "/dev/tty", errno);
-    if (ready > 0 && !collector.read_from(terminal)) break;
-  }
-  return 0;
-}
-
-SecretBytes from_terminal(bool no_input) {
-  if (no_input) {
-    throw Error::refused("pin", "the PIN would have to be asked for, and --no-input forbids it",
-                         std::string("give --pin-source ") + forms);
-  }
-  const Fd terminal(open("/dev/tty", O_RDWR | O_CLOEXEC | O_NOCTTY));
-  if (!terminal) {
-    throw Error::refused("pin", "the PIN would have to be asked for, and there is no terminal",
-                         std::string("give --pin-source ") + forms);
-  }
-  for (;;) {
-    Collector collector("the terminal");
-    const int signal = prompt_once(terminal.get(), collector);
-    if (signal == 0) return collector.take();
-    raise(signal);  // now that the terminal is as it was
-    if (signal != SIGTSTP) throw Error::busy("stopped");
-  }
 }
 
 /// What was read of a source that gives its PIN once, for a command that opens the token again.
@@ -367,7 +239,7 @@ SecretBytes read_any(const PinSource& source, bool no_input) {
     case PinSource::Kind::exec:
       return from_command(source.value);
     case PinSource::Kind::prompt:
-      return from_terminal(no_input);
+      return pin_from_terminal(no_input);
   }
   throw Error::internal("an unknown kind of PIN source");
 }
