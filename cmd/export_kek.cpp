@@ -1,4 +1,5 @@
 #include "kek.hpp"
+#include "kept.hpp"
 #include "share.hpp"
 #include "kmtool/transfer/kek.hpp"
 
@@ -24,7 +25,7 @@ int run(Globals& globals, ExportOptions& o) {
     const auto shares = maker ? maker->shares() : std::vector<share::WrittenShare>{};
     for (const auto& text : maker ? maker->warnings() : std::vector<std::string>{}) warn(globals, text);
     if (json_wanted(globals)) {
-      Json json{{"bundle", made.bundle.id}, {"out", made.bundle.path}, {"kek", made.kek.label()}, {"recipients", recipients_json(made.recipients)}, {"waivers", Json::array()}, {"kept", made.kept.empty() ? Json(nullptr) : Json(made.kept)}};
+      Json json{{"bundle", made.bundle.id}, {"out", made.bundle.path}, {"kek", made.kek.label()}, {"recipients", recipients_json(made.recipients)}, {"waivers", Json::array()}, {"kept", kept_json(globals, made.bundle.path, made.kept)}};
       for (const auto& waiver : made.waivers) json["waivers"].push_back({{"rule", waiver.rule}, {"reason", waiver.reason}});
       if (maker) json["shares"] = shares_json(shares);
       globals.out.json(json);
@@ -33,8 +34,8 @@ int run(Globals& globals, ExportOptions& o) {
       print_recipients(globals, made.recipients);
       print_shares(globals, shares);
       for (const auto& waiver : made.waivers) globals.out.line("waived     " + waiver.rule + ": " + waiver.reason);
-      if (!made.kept.empty()) note(globals, "the bundle that lay there is kept as " + made.kept + ": it holds a key that no other bundle has");
     }
+    say_kept(globals, made.bundle.path, made.kept);
     say_dry_run(globals);
     return 0;
   });

@@ -1,6 +1,7 @@
 #include "common.hpp"
 #include "gen_spec.hpp"
 #include "kek.hpp"
+#include "kept.hpp"
 #include "share.hpp"
 
 namespace kmtool::cmd {
@@ -69,7 +70,6 @@ int run(Globals& globals, const GenOptions& o) {
     }
     const auto made = keys::generate(context, request);
     if (maker) maker->keep();
-    const auto& kept = made.kept;
     const auto shares = maker ? maker->shares() : std::vector<share::WrittenShare>{};
     for (const auto& text : maker ? maker->warnings() : std::vector<std::string>{}) warn(globals, text);
     if (json_wanted(globals)) {
@@ -78,7 +78,7 @@ int run(Globals& globals, const GenOptions& o) {
         json["backup"] = {{"bundle", made.bundle->id},
                           {"out", made.bundle->path},
                           {"records", made.bundle->records},
-                          {"kept", kept.empty() ? Json(nullptr) : Json(kept)}};
+                          {"kept", kept_json(globals, made.bundle->path, made.kept)}};
       if (made.bundle && !made.recipients.empty()) json["backup"]["recipients"] = recipients_json(made.recipients);
       if (maker) json["backup"]["shares"] = shares_json(shares);
       globals.out.json(json);
@@ -87,9 +87,8 @@ int run(Globals& globals, const GenOptions& o) {
       if (made.bundle) globals.out.line("backup     " + made.bundle->path);
       print_recipients(globals, made.recipients);
       print_shares(globals, shares);
-      if (!kept.empty())
-        note(globals, "the bundle that lay there is kept as " + kept + ": it holds a key that no other bundle has");
     }
+    if (made.bundle) say_kept(globals, made.bundle->path, made.kept);
     say_dry_run(globals);
     return 0;
   });

@@ -6,6 +6,7 @@
 #include <memory>
 
 #include "kek.hpp"
+#include "kept.hpp"
 #include "share.hpp"
 #include "kmtool/core/count.hpp"
 #include "kmtool/core/text.hpp"
@@ -24,13 +25,13 @@ struct RotateOptions {
   bool no_wait = false;
 };
 
-std::vector<std::string> lines_of(const rotate::Report& report, bool dry_run) {
+std::vector<std::string> lines_of(const Globals& globals, const rotate::Report& report) {
   std::vector<std::string> lines;
   for (const auto& label : report.activated) lines.push_back(label + " is active");
   for (const auto& done : report.rotated) lines.push_back(label_of(done.name, done.from) + " -> " + label_of(done.name, done.to));
   for (const auto& backup : report.backups) {
     lines.push_back("backed up " + backup.key + " into " + printable(backup.file));
-    if (!backup.kept.empty()) lines.push_back("kept the backup that lay there as " + printable(backup.kept));
+    if (kept_lies_there(globals, backup.file, backup.kept)) lines.push_back("kept the backup that lay there as " + printable(backup.kept));
     for (const auto& share : backup.shares) lines.push_back(share_line(share));
   }
   for (const auto& done : report.rewrapped) {
@@ -42,7 +43,7 @@ std::vector<std::string> lines_of(const rotate::Report& report, bool dry_run) {
     if (!left.failed) lines.push_back("still under an old kek: " + printable(left.file) + ": " + printable(left.why));
   }
   for (const auto& hook : report.owed) {
-    if (dry_run) lines.push_back("hook for " + hook.key + ": " + printable(hook.command));
+    if (globals.dry_run) lines.push_back("hook for " + hook.key + ": " + printable(hook.command));
   }
   return lines;
 }
@@ -54,7 +55,7 @@ std::string summary_of(const rotate::Report& report, std::size_t hooks_failed) {
   return text;
 }
 
-Json json_of(const rotate::Report& report, const std::vector<rotate::HookResult>& hooks, bool dry_run) {
+Json json_of(const Globals& globals, const rotate::Report& report, const std::vector<rotate::HookResult>& hooks) {
   Json json;
   json["rotated"] = Json::array();
   for (const auto& done : report.rotated) json["rotated"].push_back({{"name", done.name}, {"from", done.from}, {"to", done.to}});
@@ -64,7 +65,7 @@ Json json_of(const rotate::Report& report, const std::vector<rotate::HookResult>
   }
   json["backups"] = Json::array();
   for (const auto& backup : report.backups) {
-    json["backups"].push_back({{"key", backup.key}, {"file", backup.file}, {"kept", backup.kept.empty() ? Json(nullptr) : Json(backup.kept)}});
+    json["backups"].push_back({{"key", backup.key}, {"file", backup.file}, {"kept", kept_json(globals, backup.file, backup.kept)}});
     if (!backup.shares.empty()) json["backups"].back()["shares"] = shares_json(backup.shares);
   }
   json["failed"] = Json::array();
@@ -80,7 +81,7 @@ Json json_of(const rotate::Report& report, const std::vector<rotate::HookResult>
   json["hooks"] = Json::array();
   for (const auto& hook : hooks) json["hooks"].push_back({{"key", hook.hook.key}, {"status", hook.status}});
   for (const auto& hook : report.owed) {
-    if (dry_run) json["hooks"].push_back({{"key", hook.key}, {"status", nullptr}});
+    if (globals.dry_run) json["hooks"].push_back({{"key", hook.key}, {"status", nullptr}});
   }
   return json;
 }
@@ -107,10 +108,13 @@ std::vector<rotate::HookResult> run_hooks(Globals& globals, rotate::HookRunner* 
 int print(Globals& globals, const RotateOptions& o, const rotate::Report& report, const std::vector<rotate::HookResult>& hooks) {
   const auto failed = static_cast<std::size_t>(std::count_if(hooks.begin(), hooks.end(), [](const auto& hook) { return !hook.what.empty(); }));
   for (const auto& text : report.notes) warn(globals, text);
+  for (const auto& backup : report.backups) {
+    if (!kept_lies_there(globals, backup.file, backup.kept)) say_kept(globals, backup.file, backup.kept);
+  }
   if (json_wanted(globals)) {
-    globals.out.json(json_of(report, hooks, globals.dry_run));
+    globals.out.json(json_of(globals, report, hooks));
   } else if (!o.request.due || !report.idle() || globals.verbose > 0) {
-    for (const auto& line : lines_of(report, globals.dry_run)) globals.out.line(line);
+    for (const auto& line : lines_of(globals, report)) globals.out.line(line);
     globals.out.line(summary_of(report, failed));
   }
   for (const auto& one : report.failed) {
@@ -165,7 +169,7 @@ int run(Globals& globals, RotateOptions& o) {
       return 0;
     });
   } catch (const Error& error) {
-    for (const auto& line : lines_of(report, globals.dry_run)) note(globals, "done before the failure: " + line);
+    for (const auto& line : lines_of(globals, report)) note(globals, "done before the failure: " + line);
     const auto rest = how_to_go_on(o.request, report, globals.dry_run);
     if (rest.empty()) throw;
     const bool only = error.hint().empty() || error.code() == "stopped";

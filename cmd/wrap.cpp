@@ -1,4 +1,5 @@
 #include "common.hpp"
+#include "kept.hpp"
 #include "kmtool/core/encoding.hpp"
 #include "kmtool/core/text.hpp"
 #include "kmtool/transfer/transfer.hpp"
@@ -34,14 +35,14 @@ int run(Globals& globals, WrapOptions& o) {
         json["recipients"].push_back({{"kek", recipient.kek}, {"id", hex(recipient.id)}, {"algorithm", to_text(recipient.algorithm)}, {"strength", recipient.strength}});
       }
       json["skipped"] = made.skipped;
-      json["kept"] = made.kept.empty() ? Json(nullptr) : Json(made.kept);
+      json["kept"] = kept_json(globals, made.bundle.path, made.kept);
       globals.out.json(json);
     } else {
       globals.out.line(std::to_string(made.bundle.records) + (made.bundle.records == 1 ? " key" : " keys") + " wrapped under " +
                        join(made.bundle.keks, ", ") + " into " + made.bundle.path);
       for (const auto& skipped : made.skipped) warn(globals, "left out " + skipped);
-      if (!made.kept.empty()) note(globals, "the bundle that lay there is kept as " + made.kept + ": it holds a key that no other bundle has");
     }
+    say_kept(globals, made.bundle.path, made.kept);
     say_dry_run(globals);
     return 0;
   });

@@ -43,23 +43,29 @@ void remove_file(const std::string& path, std::vector<std::string>& done) {
   done.push_back("removed " + path);
 }
 
-/// True when this bundle, with these keys, is the only one in the catalog to hold a key that cannot leave the token again, or a
+/// True when another bundle may stand for this one: it is there, as far as this host can tell, and the last verification found nothing wrong.
+bool gives_back(const BundleRecord& other) { return other.bad.empty() && !moved_away(other); }
+
+/// True when this bundle, with these keys, is the only one to hold a key that the token has no more or cannot give away again, or a
 /// KEK: its other site opens bundles by that copy. What the bundle that takes its place at `target` holds too (`now`), and the
-/// token can still give, does not count; nor does another bundle that the catalog thinks to be there.
+/// token can still give, does not count; nor does another bundle that gives it back.
 bool irreplaceable(const Context& context, const std::string& target, const std::string& bundle,
                    const std::vector<std::string>& labels, const std::vector<std::string>& now) {
   std::set<std::string> only_here;
   for (const auto& label : labels) {
     const auto ref = KeyRef::parse(label);
     const auto version = context.find_version(ref.name, ref.version.value_or(0));
-    if (!version || version->state == State::destroyed) continue;
     const bool again = std::find(now.begin(), now.end(), label) != now.end();
-    if (!version->extractable || (version->role == Role::kek && !again)) only_here.insert(label);
+    const bool on_token = version && version->state != State::destroyed;
+    if (on_token ? !version->extractable || (version->role == Role::kek && !again) : !again) only_here.insert(label);
   }
-  if (only_here.empty()) return false;
   for (const auto& other : context.bundles()) {
+    if (only_here.empty()) break;
     if (other.id == bundle || other.path == target) continue;
-    for (const auto& label : context.bundle_keys(other.id)) only_here.erase(label);
+    auto held = context.bundle_keys(other.id);
+    std::erase_if(held, [&](const auto& label) { return !only_here.contains(label); });
+    if (held.empty() || !gives_back(other)) continue;
+    for (const auto& label : held) only_here.erase(label);
   }
   return !only_here.empty();
 }
@@ -82,7 +88,8 @@ std::optional<std::vector<std::string>> known_keys(const Context& context, const
   return std::nullopt;
 }
 
-/// What an output takes the place of (the id of its row, or of the file that is kept), and where that one is kept.
+/// What an output takes the place of (the id of its row, or of the file that is kept), and where that one is kept. One that is on record
+/// there and was moved away is kept on record alone: under a name where `bundles --moved` still finds its row.
 struct Place {
   std::string replaces, kept;
 };
@@ -91,22 +98,28 @@ Place place_of(const Context& context, const std::string& target, const std::vec
   const auto row = recorded_at(context, target);
   const auto there = bundle_at(target);
   Place place{row ? row->id : "", ""};
-  if (there.empty()) return place;
-  bool keep = false;
-  if (row && row->id == there) {
+  const auto needed = [&](const BundleRecord& known) {
     // One that waits for the drill with its successor goes on waiting.
-    keep = !row->kept_for.empty() || irreplaceable(context, target, there, context.bundle_keys(there), keys);
+    return !known.kept_for.empty() || irreplaceable(context, target, known.id, context.bundle_keys(known.id), keys);
+  };
+  bool keep = false;
+  if (there.empty()) {
+    if (row && needed(*row)) place.kept = kept_name(context, target);
+    return place;
+  }
+  if (row && row->id == there) {
+    keep = needed(*row);
   } else {
     const auto bundles = context.bundles();
     const auto known = std::ranges::find(bundles, there, &BundleRecord::id);
     if (known == bundles.end()) {  // a restore forgot it, or another home wrote it
       const auto labels = known_keys(context, target);
       keep = !labels || irreplaceable(context, target, there, *labels, keys);
-    } else if (!lies_at(known->path, there)) {  // moved here, or a copy whose original is out of sight
-      keep = !known->kept_for.empty() || irreplaceable(context, target, there, context.bundle_keys(there), keys);
+    } else if (!lies_at(known->path, there) || !known->bad.empty()) {  // moved here, or a copy whose original is out of sight
+      keep = needed(*known);
     }
   }
-  if (keep) place = {there, kept_name(target)};
+  if (keep) place = {there, kept_name(context, target)};
   return place;
 }
 
@@ -172,16 +185,30 @@ std::vector<journal::Change> replaced_changes(Context& context, const PlannedFil
   const bool replaced = was_here || (recorded && moved_away(*found));  // else a copy of it lay here
   std::set<std::string> changed;
   std::map<std::string, bool> gone;  // whether the new one holds all that it held
-  if (replaced && file.kept_path.empty()) gone[found->id] = in_place(*found);
+  std::vector<std::string> beside;   // what the one that is kept holds, and its row says so
+  if (!recorded && !file.kept_path.empty()) changes = kept_rows(context, file, held);
+  if (recorded) beside = context.bundle_keys(found->id);
+  if (!changes.empty()) beside = known_keys(context, file.kept_path).value_or(std::vector<std::string>{});
+  // One that is on record here, was moved away and alone holds something: another lay in its place, and its row is not lost with that one.
+  const auto drop = [&](BundleRecord& bundle) {
+    const bool held_now = in_place(bundle);
+    auto alone = context.bundle_keys(bundle.id);
+    if (!file.kept_path.empty()) std::erase_if(alone, [&](const auto& label) { return std::ranges::find(beside, label) != beside.end(); });
+    if (held_now || !irreplaceable(context, file.final_path, bundle.id, alone, now.keys)) {
+      gone[bundle.id] = held_now;
+      return;
+    }
+    bundle.path = kept_name(context, file.final_path);
+    changed.insert(bundle.id);
+  };
+  if (replaced && file.kept_path.empty()) drop(*found);
   if (replaced && !file.kept_path.empty()) {
     if (in_place(*found)) found->kept_for = file.bundle;  // else it is kept for its own sake: it holds what the new one does not
     found->path = file.kept_path;
     changed.insert(found->id);
   }
-  if (!recorded && !file.kept_path.empty()) changes = kept_rows(context, file, held);
-  for (const auto& bundle : bundles) {  // another lay in its place already
-    if (!was_here && bundle.path == file.final_path && bundle.id != now.id && bundle.id != file.replaces)
-      gone[bundle.id] = in_place(bundle);
+  for (auto& bundle : bundles) {  // another lay in its place already
+    if (!was_here && bundle.path == file.final_path && bundle.id != now.id && bundle.id != file.replaces) drop(bundle);
   }
   // Older ones that were kept until a drill with one that is gone wait for the new one's drill, or stand for themselves.
   for (auto& bundle : bundles) {
@@ -197,11 +224,13 @@ std::vector<journal::Change> replaced_changes(Context& context, const PlannedFil
   return changes;
 }
 
-std::string kept_name(const std::string& path) {
+std::string kept_name(const Context& context, const std::string& path) {
+  std::set<std::string> recorded;  // be they there or moved away
+  for (auto& bundle : context.bundles()) recorded.insert(std::move(bundle.path));
   for (int i = 1;; ++i) {
     auto name = path + ".@" + std::to_string(i);
     std::error_code error;
-    if (std::filesystem::symlink_status(name, error).type() == std::filesystem::file_type::not_found) return name;
+    if (!recorded.contains(name) && std::filesystem::symlink_status(name, error).type() == std::filesystem::file_type::not_found) return name;
   }
 }
 
@@ -223,6 +252,7 @@ PlannedFile planned_file(Context& context, const std::filesystem::path& target, 
 void keep_replaced(const PlannedFile& file) {
   if (file.kept_path.empty()) return;
   if (::link(file.final_path.c_str(), file.kept_path.c_str()) == 0) return;
+  if (errno == ENOENT) return;  // it was moved away: it is kept on record alone
   if (errno != EPERM && errno != ENOTSUP && errno != ENOSYS && errno != EMLINK) throw Error::from_errno("create", file.kept_path, errno);
   // Media without hard links, such as a memory stick's file system: a copy.
   const Fd from(open(file.final_path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));

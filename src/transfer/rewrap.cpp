@@ -145,7 +145,7 @@ op::Plan plan_of(op::Context& context, const RewrapRequest& request, const std::
     const ByteView mine(random.data() + 22 * i, 22);
     const auto temporary = target.parent_path() / ("." + target.filename().string() + "." + hex(mine.last(6)) + ".kmtmp");
     plan.files.push_back({target.string(), temporary.string(), uuid_text(mine.first(16)), replaced_by(context, prepared[i]),
-                          request.keep ? op::kept_name(target.string()) : ""});
+                          request.keep ? op::kept_name(context, target.string()) : ""});
   }
   plan.details = {{"kek", request.kek}, {"bundles", prepared.size()}};
   return plan;
@@ -174,7 +174,7 @@ RewrapResult rewrap(op::Context& context, const RewrapRequest& request) {
                              " called compromised since " + bundle.old.path + " was written: re-wrapped, it says so");
     }
     if (context.options.dry_run) {
-      result.done.push_back({bundle.old.path, bundle.records, request.keep ? op::kept_name(bundle.old.path) : "", std::move(bundle.labels)});
+      result.done.push_back({bundle.old.path, bundle.records, request.keep ? op::kept_name(context, bundle.old.path) : "", std::move(bundle.labels)});
       continue;
     }
     octets += 4 * bundle.old.path.size();

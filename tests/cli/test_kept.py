@@ -149,11 +149,46 @@ class Kept(harness.Case):
         self.assertFalse(out.exists())
         self.assertEqual(self.snapshot(self.home), before)
 
-    def test_destroyed_keys_need_no_backup(self):
-        out = self.dir / "gone.kmb"
-        self.ok("gen", "gone", "--role", "data", "--backup", out, "--kek", "root")
-        self.ok("state", "gone", "destroy", "--reason", "a test", "--yes")
-        self.assertIsNone(self.ok_json("wrap", "cargo", "--kek", "root", "--out", out, "--force")["kept"])
+    def test_a_key_that_the_token_has_no_more(self):
+        """What was destroyed there, and warned of nowhere because a bundle holds it, is in that bundle alone."""
+        for name, words in (("gone", ("--backup", self.dir / "gone.kmb", "--kek", "root")), ("worn", ("--exportable",))):
+            with self.subTest(name):
+                out, kept = self.dir / f"{name}.kmb", self.dir / f"{name}.kmb.@1"
+                self.ok("gen", name, "--role", "data", *words)
+                if name == "worn":
+                    self.ok("wrap", name, "--kek", "root", "--out", out)
+                    self.ok("rotate", name)
+                first = out.read_bytes()
+                self.assertNotIn("lost", self.ok("state", f"{name}@1", "destroy", "--reason", "a test", "--yes").err)
+                again = ("wrap", "cargo" if name == "gone" else name, "--kek", "root", "--out", out, "--force")
+                self.assertEqual(self.ok_json(*again, "--dry-run")["kept"], str(kept))
+                self.assertEqual(self.ok_json(*again)["kept"], str(kept))
+                self.assertEqual(kept.read_bytes(), first)
+                # The second copy may go: the first is there.
+                self.assertIsNone(self.ok_json(*again)["kept"])
+                self.assertEqual([key["name"] for key in self.ok_json("unwrap", kept, "--as", f"{name}-again")["keys"]], [f"{name}-again"])
+        self.ok("doctor")
+
+    def test_a_copy_that_is_not_there_is_no_copy(self):
+        """Two bundles hold the key; one was deleted, or is damaged."""
+        for name in ("deleted", "damaged", "whole"):
+            with self.subTest(name):
+                under, copy = self.dir / f"{name}.kmb", self.dir / f"{name}-copy.kmb"
+                self.ok("gen", f"{name}-root", "--role", "kek")
+                self.ok("gen", name, "--role", "data", "--backup", under, "--kek", f"{name}-root")
+                copy.write_bytes(under.read_bytes())
+                self.ok("rotate", f"{name}-root", "--rewrap", copy, "--rewrap", under)
+                first = under.read_bytes()
+                if name == "deleted":
+                    copy.unlink()
+                if name == "damaged":
+                    copy.write_bytes(copy.read_bytes().replace(b'"created":"2', b'"created":"3', 1))
+                    self.assertEqual(self.kmtool("bundles", "--verify-all").code, 1)
+                kept = self.ok_json("wrap", "cargo", "--kek", "root", "--out", under, "--force")["kept"]
+                self.assertEqual(kept, None if name == "whole" else str(under) + ".@1")
+                if kept:
+                    self.assertEqual(pathlib.Path(kept).read_bytes(), first)
+                    self.assertEqual(self.compared(kept), [f"{name}@1"])
 
 
 if __name__ == "__main__":

@@ -79,6 +79,48 @@ class Moved(harness.Case):
         self.assertIn(str(self.new), paths)
         self.assertNotIn(str(self.old), paths)
 
+    def test_its_name_is_given_to_another(self):
+        """It lies on offline media, and holds what nothing else does: its row is not lost with its name."""
+        born, safe = self.folder / "born.kmb", self.folder / "safe/born.kmb"
+        first = self.ok_json("gen", "born", "--role", "data", "--backup", born, "--kek", "root")["backup"]["bundle"]
+        for number, words in enumerate((("gen", "two", "--role", "mac", "--backup", born, "--kek", "root"), ("wrap", "cargo", "--kek", "root", "--out", born),
+                                        ("rotate", "born", "--backup", born)), 1):
+            with self.subTest(words[0]):
+                born.rename(self.folder / f"safe/born{number}.kmb")
+                said = self.ok(*words, "--json")
+                done = said.json()
+                self.assertIsNone({"gen": done.get("backup"), "wrap": done, "rotate": done.get("backups", [None])[0]}[words[0]]["kept"])
+                rows = {bundle["id"]: bundle["path"] for bundle in self.ok_json("bundles")["bundles"]}
+                self.assertEqual(rows[first], f"{born}.@1")
+                self.assertEqual(sum(path == str(born) for path in rows.values()), 1)
+                self.assertEqual(f"is not there, and holds a key that no other bundle has: it stays on record as {born}.@" in said.err, number != 3, said)
+        self.assertIn(f"{born}.@1 is missing (moved: kmtool bundles --moved FILE)", self.kmtool("monitor", "-v").out)
+        (self.folder / "safe/born1.kmb").rename(safe)
+        self.assertEqual(self.ok_json("bundles", "--moved", safe)["moved"][0]["bundle"], first)
+        self.assertEqual(self.ok_json("unwrap", safe, "--check")["compared"], ["born@1"])
+        self.ok("bundles", "--moved", self.folder / "safe/born2.kmb")
+        self.assertEqual(self.kmtool("bundles", "--verify-all").code, 0)
+        self.ok("doctor")
+
+    def test_another_lay_in_its_place(self):
+        """Its name was given to another bundle by hand, and --force writes over that one."""
+        born, safe = self.folder / "born.kmb", self.folder / "safe/born.kmb"
+        self.ok("gen", "born", "--role", "data", "--backup", born, "--kek", "root")
+        born.rename(safe)
+        shutil.copy(self.old, born)
+        self.ok("wrap", "cargo", "--kek", "root", "--out", born, "--force")
+        self.assertEqual(self.ok_json("bundles", "--moved", safe)["moved"][0]["from"], f"{born}.@1")
+
+    def test_a_name_on_record_is_taken(self):
+        """FILE.@1 was moved away as well: what is kept next does not take its name."""
+        born = self.folder / "born.kmb"
+        self.ok("gen", "born", "--role", "data", "--backup", born, "--kek", "root")
+        for _ in range(2):
+            self.ok("rotate", "born", "--backup", born, "--force")
+            for path in self.folder.glob("born.kmb.@*"):
+                path.rename(self.folder / "safe" / path.name)
+        self.assertEqual({path.name for path in (self.folder / "safe").iterdir()}, {"born.kmb.@1", "born.kmb.@2"})
+
     def test_a_copy_that_is_rewrapped_leaves_the_original_on_record(self):
         shutil.copy(self.old, self.new)
         self.ok("rotate", "root", "--rewrap", self.new)

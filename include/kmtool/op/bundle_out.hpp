@@ -57,10 +57,10 @@ Part wrapped_part(Role role);
 std::filesystem::path temporary_for(Context& context, const std::filesystem::path& target);
 std::string new_bundle_id(Context& context);
 /// A bundle that will be written at `target` (--force was given where something lies there), with these keys in it (labels).
-/// Where a catalogued bundle lies there that is the only one to hold a key which cannot leave the token again, or a KEK which the
-/// new one does not hold, or that is kept until a drill with its successor is confirmed, that one is not lost: it is moved
-/// beside, to FILE.@1. So is a bundle that the catalog does not know (a restore forgot it, another home wrote it), unless each
-/// key in it is known not to be lost with it.
+/// Where a catalogued bundle lies there that is the only one to hold a key which the token has no more or which cannot leave it again,
+/// or a KEK which the new one does not hold, or that is kept until a drill with its successor is confirmed, that one is not lost: it
+/// is moved beside, to FILE.@1. So is a bundle that the catalog does not know (a restore forgot it, another home wrote it), unless each
+/// key in it is known not to be lost with it. Where such a one is recorded and was moved away, its row stays, under that name.
 PlannedFile planned_file(Context& context, const std::filesystem::path& target, const std::string& bundle,
                          const std::vector<std::string>& keys);
 /// True when a file under this name says in its header that it is this bundle.
@@ -81,9 +81,9 @@ bool bundle_recorded(Context& context, const std::string& bundle, const std::str
 /// bundle_recorded().
 enum class Making { unknown, undone, written };
 Making making_of(Context& context, const std::string& bundle);
-/// FILE.@1, or .@2 … where that is taken.
-std::string kept_name(const std::string& path);
-/// Gives a file that is kept its second name; right before the new one takes the first.
+/// FILE.@1, or .@2 … where that is taken, by a file or on record.
+std::string kept_name(const Context& context, const std::string& path);
+/// Gives a file that is kept its second name; right before the new one takes the first. Nothing where none lies there.
 void keep_replaced(const PlannedFile& file);
 
 }  // namespace kmtool::op
