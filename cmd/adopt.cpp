@@ -30,6 +30,24 @@ void read_options(AdoptOptions& o) {
   if (!request.type) throw Error::usage("--type: " + printable(o.type) + " is no type of kmtool", "kmtool gen --help lists the types");
 }
 
+/// What came back and protects nothing yet, and the two ways on.
+void say_waiting(Globals& globals, const keys::AdoptRequest& request, const std::vector<op::VersionRecord>& waiting) {
+  if (waiting.empty()) return;
+  constexpr std::size_t shown = 10;
+  std::vector<std::string> labels;
+  for (const auto& version : waiting) {
+    if (labels.size() < shown) labels.push_back(version.label());
+  }
+  if (waiting.size() > shown) labels.push_back(std::to_string(waiting.size() - shown) + " more");
+  const auto& first = waiting.front();
+  const bool one = waiting.size() == 1;
+  const auto again = one ? first.name + " --id " + hex(first.id) : std::string("--all");
+  const auto home = request.from_home.empty() ? "" : " --from-home " + request.from_home;
+  note(globals, join(labels, ", ") + (one ? " comes" : " come") + " back deactivated, for the record does not say whether " + (one ? "it was" : "they were") +
+                    " compromised or suspended meanwhile: kmtool rotate " + (one ? first.name : "NAME") + " makes a new version; where you know that " +
+                    (one ? "it was" : "they were") + " neither, kmtool adopt " + again + home + " --activate");
+}
+
 int run(Globals& globals, AdoptOptions& o) {
   read_options(o);
   const auto target = o.request.all ? std::string("--all") : o.request.name;
@@ -52,6 +70,7 @@ int run(Globals& globals, AdoptOptions& o) {
       }
       for (const auto& skipped : result.skipped) warn(globals, "left out " + skipped.what + ": " + skipped.why);
     }
+    say_waiting(globals, o.request, result.waiting);
     say_dry_run(globals);
     return 0;
   });
@@ -66,6 +85,7 @@ void add_adopt(CLI::App& app, Globals& globals, Action& action) {
   sub->add_option("--label", o->request.label, "the object's CKA_LABEL")->type_name("LABEL");
   sub->add_option("--id", o->id, "the object's CKA_ID")->type_name("HEX");
   sub->add_flag("--all", o->request.all, "every key that is not managed; names come from labels");
+  sub->add_flag("--activate", o->request.activate, "what a restore forgot is active: you know that it was neither compromised nor suspended");
   sub->add_option("--role", o->role, "where the object's usages do not tell")->type_name("ROLE");
   sub->add_option("--type", o->type, "where the token does not tell (keys unwrapped on SoftHSM)")->type_name("TYPE");
   sub->add_option("--from-home", o->request.from_home, "whose the keys are, on a token that several homes use")->type_name("HOME-ID");

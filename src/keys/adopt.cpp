@@ -18,6 +18,9 @@ namespace {
 
 using pkcs11::Object;
 
+/// Of what comes back deactivated; by this text adopt() knows what nobody has touched since.
+constexpr const char* state_unknown = "adopted: what became of it before is not known";
+
 bool has(const std::optional<bool>& flag) { return flag.value_or(false); }
 
 void say_flaws(op::Context& context, Candidate& candidate) {
@@ -141,26 +144,46 @@ class Batch {
     auto& version = candidate.version;
     const bool returns = candidate.was && candidate.was->name == name;
     auto known = key(name);
-    // Nobody knows what became of it; and nothing new is wrapped under a KEK whose making is not on record.
-    const bool active = !known && version.role != Role::kek;
     version.name = name;
     version.version = returns ? *candidate.was->version : 1;
+    const bool active = may_be_active(candidate, known);
     if (returns) version.token_label.clear();
     // It could leave the token once: for the backup at its birth, which its successor shall have too.
     const auto could_leave = [](const auto& part) { return part.second.never_extractable == false; };
     version.backed_up = returns && !version.extractable && std::ranges::any_of(candidate.parts, could_leave);
     if (returns && version.role == Role::data) uncounted_.push_back(version.id);
     complete(version, known ? known->cryptoperiod : std::nullopt, active);
+    if (active && candidate.was) version.reason = said_to_be_good();
     say_flaws(context_, candidate);
     version.waivers = judge(context_, version);
     if (!known) known = new_key(version);
     if (active) known->active = version.version;
     known->latest = std::max(known->latest, version.version);
-    if (!request_.owner.empty()) known->owner = request_.owner;
-    if (!request_.application.empty()) known->application = request_.application;
+    note_whose(*known);
     for (const auto& [part, object] : candidate.parts) adopted_.push_back(object);
     keys_[name] = *std::move(known);
     result_.keys.push_back(std::move(version));
+  }
+  /// A version that came back, and of which it is now said that it may be used.
+  void activate(op::VersionRecord version, op::KeyRecord key) {
+    version.state = State::active;
+    version.reason = said_to_be_good();
+    version.activated = context_.now();
+    version.changed = context_.now();
+    key.active = version.version;
+    note_whose(key);
+    keys_[key.name] = std::move(key);
+    result_.keys.push_back(std::move(version));
+  }
+  /// What came back and may be active() as far as the record goes: the newest version of a key that has no active one.
+  [[nodiscard]] std::vector<op::VersionRecord> waiting() const {
+    auto versions = context_.versions();
+    std::erase_if(versions, [&](const auto& version) {
+      const auto known = key(version.name);
+      return version.origin != "adopted" || version.state != State::deactivated || version.reason != state_unknown || version.role == Role::kek ||
+             !known || known->active || known->latest != version.version;
+    });
+    return versions;
   }
   AdoptResult& result() { return result_; }
   /// They are explained now: what an accepted restore said of them goes.
@@ -179,12 +202,23 @@ class Batch {
   }
 
  private:
+  /// Nobody knows what became of what comes back, and somebody has to say that it is good; nothing new is wrapped under a KEK whose making is
+  /// not on record.
+  [[nodiscard]] bool may_be_active(const Candidate& candidate, const std::optional<op::KeyRecord>& known) const {
+    if (candidate.version.role == Role::kek || (candidate.was && !request_.activate)) return false;
+    return !known || (!known->active && candidate.version.version > known->latest);
+  }
+  void note_whose(op::KeyRecord& key) const {
+    if (!request_.owner.empty()) key.owner = request_.owner;
+    if (!request_.application.empty()) key.application = request_.application;
+  }
+  static std::string said_to_be_good() { return "adopted: said to be neither compromised nor suspended"; }
   void complete(op::VersionRecord& version, std::optional<std::int64_t> period, bool active) const {
     version.state = active ? State::active : State::deactivated;
     version.created = context_.now();
     version.activated = context_.now();
     version.changed = context_.now();
-    version.reason = active ? "adopted" : "adopted: what became of it before is not known";
+    version.reason = active ? "adopted" : state_unknown;
     version.expires = policy::originator_end(context_.home.policy, version.role, context_.now(), period);
     version.token_serial = context_.token().info().serial;
   }
@@ -260,6 +294,20 @@ void adopt_all(op::Context& context, const AdoptRequest& request, Batch& batch) 
   }
 }
 
+/// The versions that are back already and were asked for by --activate: all of them, or the one that is named.
+bool activate_waiting(const AdoptRequest& request, Batch& batch) {
+  bool any = false;
+  if (!request.activate) return any;
+  for (auto& version : batch.waiting()) {
+    const bool named = version.name == request.name && (request.label.empty() ? version.id == request.id : version.object_label() == request.label);
+    if (!request.all && !named) continue;
+    auto key = batch.key(version.name).value();
+    batch.activate(std::move(version), std::move(key));
+    any = true;
+  }
+  return any;
+}
+
 void adopt_one(op::Context& context, const AdoptRequest& request, Batch& batch) {
   require_name(request.name, "key name");
   auto all = unmanaged(context);
@@ -286,17 +334,24 @@ AdoptResult adopt(op::Context& context, const AdoptRequest& request) {
   require_note("--owner", request.owner);
   require_note("--application", request.application);
   Batch batch(context, request);
+  const bool back = activate_waiting(request, batch);
   if (request.all) {
     adopt_all(context, request, batch);
-  } else {
+  } else if (!back) {
     adopt_one(context, request, batch);
   }
   auto& result = batch.result();
+  for (const auto& version : result.keys) {
+    const auto key = batch.key(version.name);
+    const bool waits = version.reason == state_unknown && version.role != Role::kek && !key->active && key->latest == version.version;
+    if (waits) result.waiting.push_back(version);
+  }
   if (context.options.dry_run || result.keys.empty()) return std::move(result);
   auto changes = batch.rows();
   for (auto& change : batch.found_no_more()) changes.push_back(std::move(change));
   Json details{{"adopted", Json::array()}};
   if (!request.from_home.empty()) details["from_home"] = request.from_home;
+  if (request.activate) details["activate"] = true;
   for (const auto& version : result.keys) {
     if (details["adopted"].size() < 100) details["adopted"].push_back({{"key", version.label()}, {"state", to_text(version.state)}, {"flaws", readable_flaws(version)}});
   }

@@ -113,15 +113,30 @@ class Forgotten(harness.Case):
 
     def test_all(self):
         dry = self.ok_json("adopt", "--all", "--dry-run")
-        done = self.ok_json("adopt", "--all")
+        said = self.ok("adopt", "--all", "--json")
+        done = said.json()
         labels = {key["label"]: key["state"] for key in done["keys"]}
-        self.assertEqual(labels, {"root@2": "deactivated", "ledger@2": "deactivated", "fresh@2": "active", "fresh@1": "deactivated"})
+        self.assertEqual(labels, {"root@2": "deactivated", "ledger@2": "deactivated", "fresh@2": "deactivated", "fresh@1": "deactivated"})
         self.assertEqual([key["label"] for key in dry["keys"]], [key["label"] for key in done["keys"]])
+        self.assertIn("note: fresh@2 comes back deactivated, for the record does not say whether it was compromised or suspended meanwhile: kmtool rotate fresh", said.err)
+        # That they were neither is said of what is back, of the newest version of a key without an active one alone.
+        active = self.ok_json("adopt", "--all", "--activate")
+        self.assertEqual([(key["label"], key["state"]) for key in active["keys"]], [("fresh@2", "active")])
+        self.assertEqual(self.key("root@2")["state"], "deactivated")
+        self.assertEqual(self.key("ledger@1")["state"], "active")
+        self.assertEqual(self.ok_json("adopt", "--all", "--activate")["keys"], [])
         self.refused(77, "encrypt", "fresh", "--in", self.plain, "--out", self.dir / "fresh.sealed", "--force", says="how often fresh@2 has encrypted")
         self.assertEqual(self.ok_json("audit", "verify")["found_at_rollback"], 4)  # the signers
         self.assertIs(self.ok_json("doctor")["healthy"], True)
         self.assertEqual(self.ok_json("rotate", "fresh")["rotated"][0]["to"], 3)  # it never had a backup, and needs none
         self.ok("encrypt", "fresh", "--in", self.plain, "--out", self.dir / "fresh.sealed", "--force")
+
+    def test_all_are_said_to_be_good(self):
+        said = self.ok("adopt", "--all", "--activate", "--json")
+        labels = {key["label"]: key["state"] for key in said.json()["keys"]}
+        self.assertEqual(labels, {"root@2": "deactivated", "ledger@2": "deactivated", "fresh@2": "active", "fresh@1": "deactivated"})
+        self.assertNotIn("come back", said.err)
+        self.assertIs([entry for entry in self.entries(self.home) if entry["command"] == "adopt"][-1]["details"]["activate"], True)
 
     def test_nothing_passes_for_a_version(self):
         for name, role in (("tags", "mac"), ("root", "kek")):
@@ -209,8 +224,65 @@ class Joined(harness.Case):
         self.assertEqual(made.code, 0, made)
         self.ok("adopt", "legacy", "--label", "legacy", home=self.two)  # no home names its keys so
         mac = self.ok_json("adopt", "y", "--label", "y@1", "--from-home", self.id_one, home=self.two)["keys"][0]
-        self.assertEqual((mac["label"], mac["state"]), ("y@1", "active"))
-        self.assertEqual([e["details"]["from_home"] for e in self.entries(self.two) if e["command"] == "adopt" and "from_home" in e["details"]], [self.id_one])
+        self.assertEqual((mac["label"], mac["state"]), ("y@1", "deactivated"))
+        said = self.ok_json("adopt", "y", "--label", "y@1", "--from-home", self.id_one, "--activate", "--owner", "us", home=self.two)["keys"][0]
+        self.assertEqual((said["label"], said["state"]), ("y@1", "active"))
+        self.assertEqual([e["details"]["from_home"] for e in self.entries(self.two) if e["command"] == "adopt" and "from_home" in e["details"]], [self.id_one] * 2)
+
+
+class Compromised(harness.Case):
+    """What became of a key after the backup is forgotten with it: it protects nothing until somebody says that it is good."""
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.on_own_token()
+        cls.text = cls.dir / "text"
+        cls.text.write_text("a text")
+        cls.ok("home", "backup", cls.dir / "h.kmh")
+        for name in ("leaked", "paused", "touched", "good"):
+            cls.ok("gen", name, "--role", "sign")
+        cls.signature = cls.dir / "signature"
+        cls.ok("sign", "good", "--in", cls.text, "--out", cls.signature)
+        cls.ok("state", "leaked", "compromise", "--reason", "stolen")
+        cls.ok("state", "paused", "suspend", "--reason", "looked into")
+        made = cls.pkcs11_tool(cls.home, "--keypairgen", "--key-type", "EC:prime256v1", "--label", "web", "--id", "a2", "--usage-sign")
+        if made.code != 0:
+            raise AssertionError(str(made))
+        cls.ok("home", "restore", cls.dir / "h.kmh", "--force")
+        cls.ok("doctor", "--accept-rollback", "--reason", "a test")
+
+    def test_a_nothing_that_comes_back_signs(self):
+        adopted = self.ok("adopt", "--all", "--json")
+        states = {key["label"]: key["state"] for key in adopted.json()["keys"]}
+        self.assertEqual(states, {"leaked@1": "deactivated", "paused@1": "deactivated", "touched@1": "deactivated", "good@1": "deactivated", "web@1": "active"})
+        self.assertIn("kmtool adopt --all --activate", adopted.err)
+        for name in ("leaked", "paused", "good"):
+            self.assertNotEqual(self.kmtool("sign", name, "--in", self.text).code, 0)
+            self.refused(77, "sign", f"{name}@1", "--in", self.text)
+        self.ok("sign", "web", "--in", self.text, "--out", self.dir / "web.signature")
+        self.ok("verify-signature", "good@1", "--signature", self.signature, "--in", self.text)
+        self.assertIn("what became of it before is not known", self.ok("show", "good@1").out)
+
+    def test_b_one_is_said_to_be_good(self):
+        key = {item["label"]: item["id"] for item in self.objects(self.home)}
+        dry = self.ok_json("adopt", "good", "--id", key["good@1"], "--activate", "--dry-run")
+        self.assertEqual(self.ok_json("adopt", "good", "--label", "good@1", "--activate"), dry)
+        self.ok("sign", "good", "--in", self.text, "--out", self.signature, "--force")
+        self.assertIn("said to be neither compromised nor suspended", self.ok("show", "good").out)
+        self.refused(73, "adopt", "good", "--label", "good@1", "--activate", says="managed already")
+        self.assertEqual(self.ok_json("rotate", "paused")["rotated"][0]["to"], 2)
+        # Of one whose state was said since, --activate says nothing any more.
+        self.ok("state", "touched@1", "compromise", "--reason", "it was stolen, too")
+        self.assertEqual([key["label"] for key in self.ok_json("adopt", "--all", "--activate")["keys"]], ["leaked@1"])
+        self.ok("doctor")
+
+    def test_c_under_another_name(self):
+        """Its label tells that a home made it, whatever it is called now."""
+        made = self.pkcs11_tool(self.home, "--keypairgen", "--key-type", "EC:prime256v1", "--label", "old@1", "--id", "ab" * 16, "--usage-sign")
+        self.assertEqual(made.code, 0, made)
+        self.assertEqual(self.ok_json("adopt", "new", "--label", "old@1")["keys"][0]["state"], "deactivated")
+        self.assertEqual(self.ok_json("adopt", "new", "--label", "old@1", "--activate")["keys"][0]["state"], "active")
 
 
 class Newborn(harness.Case):
