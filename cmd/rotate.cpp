@@ -127,7 +127,11 @@ void read_options(RotateOptions& o) {
   if (!o.within.empty()) o.request.within = parse_period(o.within, "--within");
   if (!o.overlap.empty()) o.request.overlap = parse_period(o.overlap, "--overlap");
   if (!o.backup.empty()) o.request.backup = o.backup;
-  o.request.quorum = quorum_of(o.quorum);
+  o.request.no_quorum = o.quorum.quorum == "none";
+  if (o.request.no_quorum && (!o.quorum.folder.empty() || !o.quorum.custodians.empty() || o.quorum.qr)) {
+    throw Error::usage("--quorum none makes no shares", "leave out --shares, --custodian and --qr, or say --quorum M/N");
+  }
+  if (!o.request.no_quorum) o.request.quorum = quorum_of(o.quorum);
   for (const auto& file : o.rewrap) o.request.rewrap.emplace_back(file);
   if (!o.request.hook.empty()) rotate::hook_words(o.request.hook);
 }
@@ -194,6 +198,9 @@ void add_rotate(CLI::App& app, Globals& globals, Action& action) {
   repeatable(sub->add_option("--kek", o->request.keks, "with --backup: its KEK in place of the one on record; may be repeated")->type_name("KEK"));
   add_public_destinations(sub, o->request.to);
   add_quorum(sub, o->quorum);
+  sub->get_option("--quorum")
+      ->description("the new version's backup can be opened only with M of N shares, such as 3/5; none: it needs none, where the record does not say")
+      ->type_name("M/N|none");
   repeatable(sub->add_option("--rewrap", o->rewrap, "a KEK: re-wrap this bundle; may be repeated")->type_name("FILE"));
   sub->add_flag("--rewrap-all", o->request.rewrap_all, "a KEK: re-wrap every bundle of the catalog that depends on its old versions");
   sub->add_option("--hook", o->request.hook, "a program and its arguments, run after each rotated key (no shell)")->type_name("COMMAND");

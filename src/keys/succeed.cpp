@@ -133,6 +133,7 @@ Successor succeed(op::Context& context, const SuccessorRequest& request) {
     auto plan = plan_of(from, to);
     if (to.role == Role::kek) plan.details["recipients"] = op::describe(recipients);
     if (!request.quorum.empty()) plan.details["quorum"] = request.quorum;
+    if (request.no_quorum) plan.details["quorum"] = "none";
     auto made = to.role == Role::kek ? make_kek_backed_up(context, std::move(plan), versions.front(), {target, recipients, to.waivers, request.layer}, rows(to))
                                      : make_backed_up(context, std::move(plan), versions, {target, keks, to.waivers}, rows);
     result.kept = std::move(made.kept);

@@ -62,22 +62,30 @@ std::string in_words(const std::string& quorum) {
 struct Guarded {
   std::string what;
   std::optional<std::string> quorum;  ///< nullopt: nobody knows whether it needs one
+  std::string why = {}, how = {};     ///< why not, and what tells it
 };
 
 /// What of this KEK lies behind a quorum: where it came from, and its backups.
 std::vector<Guarded> guarded(const op::Context& context, const op::VersionRecord& kek) {
   std::vector<Guarded> found;
   if (!kek.quorum.empty()) found.push_back({"what " + kek.label() + " was imported from", kek.quorum});
-  for (const auto& bundle : op::backups_of_kek(context, kek)) {
+  const auto backups = op::backups_of_kek(context, kek);
+  for (const auto& bundle : backups) {
     auto quorum = quorum_of(bundle);
-    if (!quorum || !quorum->empty()) found.push_back({"the backup " + printable(bundle.path) + " of " + kek.label(), std::move(quorum)});
+    if (quorum && quorum->empty()) continue;
+    found.push_back({"the backup " + printable(bundle.path) + " of " + kek.label(), std::move(quorum),
+                     "for an earlier kmtool wrote it, and that file is not there", "put it back under that name for the rotation, or"});
+  }
+  if (kek.role == Role::kek && kek.origin == "adopted" && backups.empty()) {
+    found.push_back({"the backup that " + kek.label() + " may have", std::nullopt, "for it came back after a restore, or another home made it",
+                     "kmtool inspect FILE tells of such a bundle;"});
   }
   return found;
 }
 
 /// Custodians' shares open a value that a layer lies over: a successor without it would be worth less than the old one.
 void require_quorum(const op::Context& context, const SuccessorRequest& request, std::vector<std::string>& notes) {
-  for (const auto& [what, quorum] : guarded(context, request.from)) {
+  for (const auto& [what, quorum, why, how] : guarded(context, request.from)) {
     if (!request.quorum.empty()) {
       if (quorum && needed_of(request.quorum) < needed_of(*quorum)) {
         notes.push_back("the backup of the new version opens with " + in_words(request.quorum) + "; " + what + " needs " + in_words(*quorum));
@@ -86,8 +94,12 @@ void require_quorum(const op::Context& context, const SuccessorRequest& request,
     }
     const std::string rotate = "kmtool rotate " + request.key.name + " --backup FILE --quorum " + quorum.value_or("M/N") + " --shares DIR";
     if (quorum) throw Error::refused("G-VAULT", what + " opens with " + in_words(*quorum) + ", and so must its successor's backup", rotate);
-    throw Error::refused("G-VAULT", "whether " + what + " opens with a quorum of custodians is not on record, for an earlier kmtool wrote it, and that file is not there",
-                         "put it back under that name for the rotation, or give the new one a quorum: " + rotate);
+    if (request.no_quorum) {
+      notes.push_back("whether " + what + " opens with a quorum is not on record; the new one's opens without one, as --quorum none says");
+      continue;
+    }
+    throw Error::refused("G-VAULT", "whether " + what + " opens with a quorum of custodians is not on record, " + why,
+                         how + " give the new one a quorum: " + rotate + "; or --quorum none where you know that the old one had none");
   }
 }
 
@@ -143,6 +155,7 @@ void refuse_without_backup(op::Context& context, const SuccessorRequest& request
   if (from.origin == "unwrapped") how = " was restored from a bundle";
   if (from.origin == "imported") how = " was imported from a bundle";
   if (from.backed_up && from.origin == "generated") how = " was backed up at birth";
+  if (from.backed_up && from.origin == "adopted") how = " could leave the token for a backup at birth";
   std::string what = from.label() + how + ": its successor needs a backup too";
   std::string hint = "kmtool rotate " + request.key.name + " --backup FILE";
   const auto to = destinations_of(context, from, {});
@@ -152,11 +165,14 @@ void refuse_without_backup(op::Context& context, const SuccessorRequest& request
     if (!op::public_key_recorded(context, fingerprint)) hint += " --to-public-key PEM --fingerprint " + fingerprint;
   }
   if (!names.empty()) what += ", for " + join(names, ", ");
-  for (const auto& [where, quorum] : guarded(context, from)) {
-    if (!quorum) continue;
+  auto behind = guarded(context, from);
+  const auto known = std::ranges::find_if(behind, [](const auto& one) { return one.quorum.has_value(); });
+  if (known != behind.end()) {
     what += ", behind a quorum";
-    hint += " --quorum " + *quorum + " --shares DIR";
-    break;
+    hint += " --quorum " + *known->quorum + " --shares DIR";
+  } else if (!behind.empty()) {
+    what += ", and whether the old one's needs a quorum is not on record";
+    hint += " (--quorum M/N --shares DIR | --quorum none)";
   }
   if (names.empty() && from.role == Role::kek) hint += " --to-public-key PEM --fingerprint HEX, or --kek PARENT";
   if (from.role != Role::kek && context.bundles_of(from).empty()) hint += " --kek KEK";

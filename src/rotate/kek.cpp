@@ -179,6 +179,7 @@ Begun begin(op::Context& context, const Request& request, const std::string& nam
     return std::vector<journal::Change>{rotation.change()};
   };
   std::optional<share::Maker> maker;
+  wanted.no_quorum = request.no_quorum;
   if (request.quorum) {
     wanted.layer = maker.emplace(context, *request.quorum, request.backup.value()).layer();
     wanted.quorum = fmt::format("{}/{}", maker->quorum().needed, maker->quorum().shares);

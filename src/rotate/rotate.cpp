@@ -121,7 +121,7 @@ class Run {
       return;
     }
     const auto from = keys::predecessor(context_, key);
-    if (request_.quorum) throw Error::usage("--quorum goes with the --backup of a kek", "keys are backed up under a kek, which has the quorum");
+    if (request_.quorum || request_.no_quorum) throw Error::usage("--quorum goes with the --backup of a kek", "keys are backed up under a kek, which has the quorum");
     keys::SuccessorRequest wanted{key, from, {}, request_.overlap, {}};
     wanted.keks = request_.keks;
     const bool backed_up = keys::needs_backup(context_, from);
@@ -205,7 +205,7 @@ void check_request(const op::Context& context, const Request& request) {
   if (request.backup && request.names.size() != 1) throw Error::usage("--backup is for one key", "kmtool rotate NAME --backup FILE");
   if (!request.to.public_keys.empty() && !request.backup) throw Error::usage("--to-public-key goes with --backup FILE", "it is for a kek that was backed up at birth");
   if (!request.keks.empty() && !request.backup) throw Error::usage("--kek goes with --backup FILE", "it is the kek of the new version's backup");
-  if (request.quorum && !request.backup) throw Error::usage("--quorum goes with --backup FILE", "the shares open the new version's backup");
+  if ((request.quorum || request.no_quorum) && !request.backup) throw Error::usage("--quorum goes with --backup FILE", "the shares open the new version's backup");
   const auto is_kek = [&](const std::string& name) {
     const auto key = context.find_key(name);
     return !key || key->role == Role::kek;  // an unknown one is refused with what is near

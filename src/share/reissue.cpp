@@ -71,6 +71,11 @@ bundle::Header new_header(op::Context& context, const bundle::Header& old, const
   return header;
 }
 
+std::string fewer(const Quorum& now, const Quorum& before) {
+  const auto words = [](const Quorum& quorum) { return std::to_string(quorum.needed) + " of " + std::to_string(quorum.shares) + " shares"; };
+  return "the new bundle opens with " + words(now) + "; the old one needs " + words(before);
+}
+
 }  // namespace
 
 ReissueResult reissue(op::Context& context, const ReissueRequest& request) {
@@ -88,6 +93,7 @@ ReissueResult reissue(op::Context& context, const ReissueRequest& request) {
                request.qr},
               target);
   result.warnings = maker.warnings();
+  if (maker.quorum().needed < before.quorum->needed) result.warnings.push_back(fewer(maker.quorum(), {before.quorum->needed, before.quorum->shares}));
   result.shares = maker.shares();
   const auto id = op::new_bundle_id(context);
   auto header = new_header(context, before, id);

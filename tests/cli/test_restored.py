@@ -299,7 +299,20 @@ class Newborn(harness.Case):
         for name in ("vault", "pay"):
             self.assertIn("--backup", self.kmtool("rotate", name).err)
             self.assertEqual(self.kmtool("rotate", name).code, 1)
-        self.ok("rotate", "vault", "--backup", self.dir / "vault2.kmk", "--kek", "root")
+        # Nor does the record say whether a quorum opens the old one's: it is not dropped unsaid.
+        words = ("rotate", "vault", "--backup", self.dir / "vault2.kmk", "--kek", "root")
+        failed = self.kmtool(*words, "--json")
+        self.assertEqual((failed.code, failed.json()["rotated"]), (1, []))
+        self.assertIn("opens with a quorum of custodians is not on record, for it came back after a restore", failed.json()["failed"][0]["message"])
+        self.assertIn("--quorum M/N --shares DIR; or --quorum none", failed.json()["failed"][0]["hint"])
+        self.assertIn("(--quorum M/N --shares DIR | --quorum none)", self.kmtool("rotate", "vault").err)
+        self.refused(64, *words, "--quorum", "none", "--shares", self.dir / "shares", says="makes no shares")
+        self.refused(64, "rotate", "vault", "--quorum", "none", says="--quorum goes with --backup FILE")
+        self.assertIn("as --quorum none says", self.ok(*words, "--quorum", "none", "--dry-run").err)
+        self.ok(*words, "--quorum", "none")
+        self.assertIn("none", [entry["details"].get("quorum") for entry in self.entries(self.home) if entry["command"] == "rotate"])
+        # The successor's backup is on record, and so is that it needs none.
+        self.ok("rotate", "vault", "--backup", self.dir / "vault3.kmk", "--kek", "root")
         self.ok("rotate", "pay", "--backup", self.dir / "pay2.kmb", "--kek", "vault")
 
 

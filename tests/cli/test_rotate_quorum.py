@@ -119,6 +119,31 @@ class RotateQuorum(harness.Case):
         self.ok("rotate", "renamed", *more, "3/5", home=self.b, cwd=self.room)
         self.refused(77, "import-kek", "renamed2.kmk", "--check", *self.shares("renamed2", "renamed2", (1, 2)), home=self.b, cwd=self.room, says="1 more")
 
+    def test_none_is_not_said_of_what_is_known(self):
+        self.kek("known")
+        self.fails("known", "--backup", "known2.kmk", "--quorum", "none", says=("known.kmk of known@1 opens with 3 of 5 shares",))
+
+    def test_after_a_restore(self):
+        """The record knows neither the KEK nor its backup: a quorum, or none, has to be said."""
+        self.at_a("home", "backup", "before.kmh")
+        self.kek("lost")
+        self.at_a("home", "restore", "before.kmh", "--force")
+        self.kmtool("doctor", "--accept-rollback", "--reason", "a test", home=self.a)
+        self.at_a("adopt", "lost", "--label", "lost@1")
+        words = ("--backup", "lost2.kmk", "--to-public-key", "b.request")
+        self.fails("lost", *words, says=("whether the backup that lost@1 may have opens with a quorum", "--quorum none"))
+        self.assertFalse((self.room / "lost2.kmk").exists())
+        self.at_a("rotate", "lost", *words, "--quorum", "3/5", "--shares", "lost2")
+        self.fails("lost", "--backup", "lost3.kmk", says=("lost2.kmk of lost@2 opens with 3 of 5 shares",))
+
+    def test_shares_that_are_issued_anew_for_fewer(self):
+        self.kek("fewer")
+        words = ("share", "reissue", "--bundle", "fewer.kmk", *self.shares("fewer-shares", "fewer", (1, 2, 3)), "--out")
+        said = "the new bundle opens with 2 of 4 shares; the old one needs 3 of 5 shares"
+        self.assertIn(said, self.ok(*words, "fewer2", "--quorum", "2/4", home=self.a, cwd=self.room).err)
+        for folder, quorum in (("same", ()), ("more", ("--quorum", "4/5"))):
+            self.assertNotIn("the old one needs", self.ok(*words, folder, *quorum, home=self.a, cwd=self.room).err)
+
     def test_interrupted(self):
         """Killed again and again, each time later: either nothing is there, or version, backup and shares; then it goes on."""
         self.kek("torn")

@@ -19,6 +19,7 @@ struct SuccessorRequest {
   std::vector<std::string> keks = {};  ///< KEKs of the backup (a KEK's parents) that take the place of the recorded ones
   op::ValueLayer layer = {};           ///< over a KEK's backup
   std::string quorum = {};             ///< what the layer is: `3/5`; empty: there is none
+  bool no_quorum = false;              ///< somebody says that the old one's backups need none, where the record does not say
 };
 struct Successor {
   op::VersionRecord from, to;
@@ -30,7 +31,7 @@ struct Successor {
 /// A new version with the same role, type and attributes becomes active; the old one is deactivated, at once or when the overlap
 /// ends. One intent. A key that was backed up at birth, or came out of a bundle, gets no new version without a backup (refused, 77, G-VAULT:
 /// what was kept offline stays kept offline), and a KEK whose backup opens with a quorum none without one, as the catalog has it and not the
-/// file alone. The number is the next whose label is free on the token. In a dry run the records it would make.
+/// file alone; where the catalog does not know, as of a KEK that came back after a restore, a quorum or `no_quorum` has to be said. The number is the next whose label is free on the token. In a dry run the records it would make.
 Successor succeed(op::Context& context, const SuccessorRequest& request);
 
 /// What a new version succeeds: the active one; where none is (compromised, suspended, deactivated, destroyed), the newest that ever was.

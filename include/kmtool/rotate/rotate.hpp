@@ -20,6 +20,7 @@ struct Request {
   std::vector<std::string> keks;                ///< its KEKs (a KEK's parents) in place of those on record
   op::KekDestinations to;                       ///< of a KEK's backup: the public keys in place of those on record
   std::optional<share::QuorumRequest> quorum;   ///< of a KEK's backup
+  bool no_quorum = false;                       ///< `--quorum none`: the old one's backups need none, where the record does not say
   std::vector<std::filesystem::path> rewrap;
   bool rewrap_all = false;
   std::string hook;                      ///< COMMAND and its words
