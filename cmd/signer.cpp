@@ -1,5 +1,8 @@
+#include <algorithm>
+
 #include "common.hpp"
 #include "kmtool/core/encoding.hpp"
+#include "kmtool/core/text.hpp"
 #include "kmtool/core/words.hpp"
 #include "kmtool/crypto/public_key.hpp"
 #include "kmtool/op/admin.hpp"
@@ -48,10 +51,26 @@ int show(Globals& globals, bool log) {
   return 0;
 }
 
+/// Once the pin is on record, what that key signs is believed: a person at a terminal compares it before. The key that was shown; nullopt:
+/// nobody was asked.
+std::optional<crypto::PublicKey> compared(Globals& globals, const op::Options& options, const std::string& pem, const std::string& name) {
+  if (globals.yes || globals.dry_run || globals.no_input || !options.terminal) return std::nullopt;
+  auto key = op::read_signer(pem);
+  if (op::pinned_as(op::Context::open(options, op::Need::reader), key, name)) return key;
+  const auto answer = ask(globals, "pin " + key.fingerprint() + " as " + name + "? in words: " + words_of_fingerprint(key) +
+                                       ". Does the other site's kmtool signer show say the same? [y/N] ");
+  if (!answer) return std::nullopt;
+  if (*answer == "y" || *answer == "Y" || *answer == "yes" || *answer == "YES") return key;
+  throw Error(ExitCode::no, "declined", "nothing was pinned", "get the signer's public key over a channel you trust");
+}
+
 int trust(Globals& globals, const std::string& pem, const std::string& name) {
-  return op::recorded(options_of(globals), op::Need::mutation, "signer trust", name, [&](op::Context& context) {
-    const auto pinned = op::trust_signer(context, pem, name);
-    const auto key = crypto::PublicKey::from_spki(pinned.spki);
+  const auto options = options_of(globals);
+  const auto shown = compared(globals, options, pem, name);
+  return op::recorded(options, op::Need::mutation, "signer trust", name, [&](op::Context& context) {
+    const auto key = op::read_signer(pem);
+    if (shown && shown->spki() != key.spki()) throw Error::tampered(printable(pem) + " holds another key than the one that was shown", "find out who changed it");
+    const auto pinned = op::trust_signer(context, key, name);
     const auto fingerprint = key.fingerprint();
     if (json_wanted(globals)) {
       globals.out.json(Json{{"name", pinned.name}, {"fingerprint", fingerprint}, {"words", words_of_fingerprint(key)}});
@@ -59,6 +78,33 @@ int trust(Globals& globals, const std::string& pem, const std::string& name) {
       globals.out.line("trusted " + pinned.name + ": " + fingerprint);
       globals.out.line("in words: " + words_of_fingerprint(key));
       note(globals, "compare this fingerprint with the other site's kmtool signer list over a channel you trust");
+    }
+    say_dry_run(globals);
+    return 0;
+  });
+}
+
+int distrust(Globals& globals, const std::string& name, const std::string& reason) {
+  const auto options = options_of(globals);
+  {
+    const auto reader = op::Context::open(options, op::Need::reader);  // asked before the lock is taken: a person may think about it
+    const auto trusted = reader.trusted();
+    const bool pinned = std::ranges::find(trusted, name, &op::TrustRecord::name) != trusted.end();
+    if (pinned && !globals.dry_run && !confirm(globals, "distrust " + name + "? what it signed, before or after, is by someone unknown from then on")) {
+      throw Error(ExitCode::no, "declined", "nothing was changed", "");
+    }
+  }
+  return op::recorded(options, op::Need::mutation, "signer distrust", name, [&](op::Context& context) {
+    const auto done = op::distrust_signer(context, name, reason);
+    const auto fingerprint = crypto::PublicKey::from_spki(done.signer.spki).fingerprint();
+    if (json_wanted(globals)) {
+      globals.out.json(Json{{"distrusted", {{"name", name}, {"fingerprint", fingerprint}, {"taken", done.taken}, {"public_keys", done.public_keys}}}});
+    } else {
+      globals.out.line("distrusted " + name + ": " + fingerprint);
+    }
+    for (const auto& taken : done.taken) warn(globals, "on its word, and it stays: " + taken);
+    for (const auto& key : done.public_keys) {
+      warn(globals, "backups of a kek go on to the public key " + key + ", which its request vouched for: kmtool rotate KEK --backup FILE --to-public-key PEM --fingerprint HEX names another");
     }
     say_dry_run(globals);
     return 0;
@@ -108,6 +154,11 @@ void add_signer(CLI::App& app, Globals& globals, Action& action) {
   pin->add_option("pem", *pem, "its signers/document.pem")->required()->type_name("PEM");
   pin->add_option("--name", *name, "what to call it")->required()->type_name("NAME");
   pin->callback([&globals, &action, pem, name] { action = [&globals, pem, name] { return trust(globals, *pem, *name); }; });
+  auto reason = std::make_shared<std::string>();
+  auto* unpin = sub->add_subcommand("distrust", "take a pin back: what that signer signed is by someone unknown");
+  unpin->add_option("name", *name, "what it is called here")->required()->type_name("NAME");
+  unpin->add_option("--reason", *reason, "why, for the journal")->required()->type_name("TEXT");
+  unpin->callback([&globals, &action, name, reason] { action = [&globals, name, reason] { return distrust(globals, *name, *reason); }; });
   sub->add_subcommand("rotate", "make new signers, vouched for by the old")->callback([&globals, &action] {
     action = [&globals] { return renew(globals, std::nullopt); };
   });

@@ -1,8 +1,14 @@
+#include <algorithm>
+#include <map>
+#include <set>
+
 #include "kmtool/core/encoding.hpp"
 #include "kmtool/core/file.hpp"
 #include "kmtool/crypto/digest.hpp"
 #include "kmtool/domain/name.hpp"
+#include "kmtool/domain/reason.hpp"
 #include "kmtool/op/admin.hpp"
+#include "kmtool/op/kek_out.hpp"
 #include "op/signer_keys.hpp"
 #include "op/state.hpp"
 
@@ -104,21 +110,75 @@ std::vector<SignerRecord> rotate_signers(Context& context, std::optional<std::ui
   return new_signers;
 }
 
-TrustRecord trust_signer(Context& context, const std::filesystem::path& pem, const std::string& name) {
+crypto::PublicKey read_signer(const std::filesystem::path& pem) {
+  auto key = crypto::PublicKey::read_pem(pem);
+  if (key.type() == KeyType::ec_p256) return key;
+  throw Error::usage(pem.string() + " is a " + key.description() + " key; document signers are ec-p256",
+                     "ask the other site for its signers/document.pem");
+}
+
+std::optional<TrustRecord> pinned_as(const Context& context, const crypto::PublicKey& key, const std::string& name) {
   require_name(name, "signer name");
-  const auto key = crypto::PublicKey::read_pem(pem);
-  if (key.type() != KeyType::ec_p256) {
-    throw Error::usage(pem.string() + " is a " + key.description() + " key; document signers are ec-p256",
-                       "ask the other site for its signers/document.pem");
-  }
-  TrustRecord record{name, key.spki(), context.now()};
-  for (const auto& pinned : context.trusted()) {
+  for (auto& pinned : context.trusted()) {
     if (pinned.name != name) continue;
-    if (pinned.spki == record.spki) return pinned;
-    throw Error::exists("another signer is already trusted under the name " + name, "choose another --name");
+    if (pinned.spki == key.spki()) return std::move(pinned);
+    throw Error::exists("another signer is already trusted under the name " + name,
+                        "choose another --name; where it took that one's place: kmtool signer distrust " + name + " --reason TEXT");
   }
+  return std::nullopt;
+}
+
+TrustRecord trust_signer(Context& context, const crypto::PublicKey& key, const std::string& name) {
+  if (auto pinned = pinned_as(context, key, name)) return *std::move(pinned);
+  TrustRecord record{name, key.spki(), context.now()};
   if (!context.options.dry_run) context.note("signer trust", name, {{"fingerprint", key.fingerprint()}}, {record.change()});
   return record;
+}
+
+namespace {
+
+/// Looks through the journal for what rests on a pinned signer's word.
+void find_what_rests(Context& context, const std::string& fingerprint, Distrusted& found) {
+  const auto vouched = "the request that " + found.signer.name + " signed";
+  std::map<std::uint64_t, std::string> open;  // intents to take something, by their number
+  std::set<std::string> keys;
+  context.journal().each_entry(0, [&](const journal::Entry& entry) {
+    const bool names_it = entry.bytes.find(fingerprint) != std::string::npos || entry.bytes.find(vouched) != std::string::npos;
+    if (open.empty() && !names_it) return true;
+    const auto json = entry.json();
+    const auto command = json.value("command", "");
+    const auto details = json.value("details", Json::object());
+    if (json.value("phase", "") == "outcome") {
+      const auto intent = open.find(json.value("intent", std::uint64_t{0}));
+      if (intent == open.end()) return true;
+      if (json.value("result", "") == "done") found.taken.push_back(intent->second);
+      open.erase(intent);
+    } else if (json.value("phase", "") == "intent") {
+      if (details.value("signer", "") == fingerprint) open[entry.seq] = command + " " + json.value("target", "");
+      for (const auto& recipient : details.value("recipients", Json::array())) {
+        if (recipient.is_object() && recipient.value("pinned_by", "") == vouched) keys.insert(recipient.value("public_key", ""));
+      }
+    }
+    return true;
+  });
+  for (const auto& key : keys) {
+    if (public_key_recorded(context, key)) found.public_keys.push_back(key);
+  }
+}
+
+}  // namespace
+
+Distrusted distrust_signer(Context& context, const std::string& name, const std::string& reason) {
+  require_name(name, "signer name");
+  require_reason(reason);
+  const auto trusted = context.trusted();
+  const auto pinned = std::ranges::find(trusted, name, &TrustRecord::name);
+  if (pinned == trusted.end()) throw Error::missing("no signer is trusted under the name " + name, "kmtool signer list shows those that are");
+  Distrusted found{*pinned, {}, {}};
+  const auto fingerprint = crypto::PublicKey::from_spki(pinned->spki).fingerprint();
+  find_what_rests(context, fingerprint, found);
+  if (!context.options.dry_run) context.note("signer distrust", name, {{"fingerprint", fingerprint}, {"reason", reason}}, {{"trust", name, std::nullopt}});
+  return found;
 }
 
 std::uint64_t checkpoint_size(Context& context, const std::filesystem::path& file) {

@@ -322,7 +322,7 @@ op::Plan plan_of(const UnwrapRequest& request, const Proven& proven, const std::
   plan.command = "unwrap";
   plan.target = request.file.string();
   for (const auto& version : versions) plan.keys.push_back({version.label(), version.id, version.role, version.type, false, true});
-  plan.details = {{"bundle", proven.summary.header.id}, {"digest", proven.summary.file_digest}, {"kek", proven.kek.label()},
+  plan.details = {{"bundle", proven.summary.header.id}, {"digest", proven.summary.file_digest}, {"signer", proven.summary.signature.key}, {"kek", proven.kek.label()},
                   {"creator_token", proven.summary.header.token.serial}};
   return plan;
 }

@@ -1,10 +1,12 @@
 """Signers that were compromised: what the journal recorded before stays good, and nothing else does."""
 
 import json
+import os
 import shutil
 import sqlite3
 
 import harness
+import people
 
 
 class CutOff(harness.Case):
@@ -110,6 +112,93 @@ class Compromised(harness.Case):
         self.checkpoint.write_text("".join([lines[0], str(int(lines[1]) - 1) + "\n", *lines[2:]]))
         self.refused(65, "signer", "compromise", "--after", self.checkpoint)
         self.ok("verify", self.after)
+
+
+class Pinned(harness.Case):
+    """Another site's signer: pinned after it was compared, and the pin taken back."""
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.a, cls.b = cls.embedded_home("a"), cls.embedded_home("b")
+        cls.pem = cls.a / "signers/document.pem"
+        cls.ok("gen", "incoming", "--role", "transport", home=cls.b)
+        (cls.dir / "incoming.request").write_text(cls.ok("show", "incoming", "--request", home=cls.b).out)
+        cls.ok("signer", "trust", cls.b / "signers/document.pem", "--name", "site-b", home=cls.a)
+        cls.ok("gen", "root", "--role", "kek", "--type", "aes-128", "--exportable", home=cls.a)
+        cls.ok("gen", "cargo", "--role", "data", "--type", "aes-128", "--exportable", home=cls.a)
+        cls.kek, cls.bundle = cls.dir / "root.kmk", cls.dir / "cargo.kmb"
+        cls.ok("export-kek", "root", "--to-public-key", cls.dir / "incoming.request", "--out", cls.kek, home=cls.a)
+        cls.ok("wrap", "cargo", "--kek", "root", "--out", cls.bundle, home=cls.a)
+
+    def trusted(self, home):
+        return [signer["name"] for signer in self.ok_json("signer", "list", home=home)["trusted"]]
+
+    def test_it_is_taken_back(self):
+        self.ok("signer", "trust", self.pem, "--name", "site-a", home=self.b)
+        self.refused(66, "import-kek", self.kek, "--signer", self.dir / "none.pem", home=self.b)
+        self.ok("import-kek", self.kek, "--activate", home=self.b)
+        self.ok("unwrap", self.bundle, "--activate", home=self.b)
+        self.refused(77, "signer", "distrust", "site-a", "--reason", "stolen", "--no-input", home=self.b, says="--yes")
+        self.refused(64, "signer", "distrust", "site-a", "--reason", "", "--yes", home=self.b)
+        self.refused(64, "signer", "distrust", "site-a", "--yes", home=self.b)
+        self.refused(66, "signer", "distrust", "site-x", "--reason", "stolen", "--yes", home=self.b, says="kmtool signer list")
+        other = self.embedded_home("c") / "signers/document.pem"
+        self.refused(73, "signer", "trust", other, "--name", "site-a", home=self.b, says="kmtool signer distrust site-a --reason TEXT")
+        words = ("signer", "distrust", "site-a", "--reason", "its token was stolen")
+        dry = self.ok_json(*words, "--dry-run", home=self.b)
+        self.assertEqual(self.trusted(self.b), ["site-a"])
+        said = self.ok(*words, "--yes", "--json", home=self.b)
+        self.assertEqual(said.json(), dry)
+        done = dry["distrusted"]
+        self.assertEqual((done["name"], done["taken"], done["public_keys"]), ("site-a", ["import-kek root@1", f"unwrap {self.bundle}"], []))
+        self.assertIn("on its word, and it stays: import-kek root@1", said.err)
+        entry = [entry for entry in self.entries(self.b) if entry["command"] == "signer distrust"][-1]
+        self.assertEqual(entry["details"], {"fingerprint": done["fingerprint"], "reason": "its token was stolen"})
+        # What it signed, also before, is by someone unknown.
+        self.assertEqual(self.trusted(self.b), [])
+        self.assertEqual(self.kmtool("verify", self.bundle, home=self.b).code, 1)
+        self.refused(77, "unwrap", self.bundle, "--as", "again", home=self.b, says="unknown")
+        self.refused(77, "import-kek", self.kek, "--check", home=self.b)
+        # Its name is free, and it can be pinned again.
+        self.ok("signer", "trust", other, "--name", "site-a", home=self.b)
+        self.ok("signer", "trust", self.pem, "--name", "site-a-again", home=self.b)
+        self.ok("unwrap", self.bundle, "--check", home=self.b)
+        for home in (self.a, self.b):
+            self.ok("audit", "verify", home=home)
+            self.assertIs(self.ok_json("doctor", home=home)["healthy"], True)
+
+    def test_recipients_that_it_vouched_for(self):
+        said = self.ok("signer", "distrust", "site-b", "--reason", "given up", "--yes", "--json", home=self.a)
+        key = said.json()["distrusted"]["public_keys"]
+        self.assertEqual(len(key), 1)
+        self.assertIn(f"backups of a kek go on to the public key {key[0]}", said.err)
+        self.refused(77, "export-kek", "root", "--to-public-key", self.dir / "incoming.request", "--out", self.dir / "never.kmk", home=self.a, says="someone unknown")
+        self.ok("signer", "trust", self.b / "signers/document.pem", "--name", "site-b", home=self.a)
+
+    def at_a_terminal(self, answer, *words, home):
+        room = people.Room([harness.BINARY, "--home", home, *words], dict(os.environ, **self.env), self.dir)
+        question = room.until("[y/N] ") if answer else ""
+        if answer:
+            room.say(answer)
+        return room.end(), room.seen, question
+
+    def test_at_a_terminal_it_is_compared_first(self):
+        words = self.ok_json("signer", "show", home=self.a)["words"]
+        home = self.embedded_home("d")
+        pin = ("signer", "trust", self.pem, "--name", "site-a")
+        code, seen, _ = self.at_a_terminal("n", *pin, home=home)
+        self.assertEqual((code, self.trusted(home)), (1, []), seen)
+        self.assertIn(words, seen.split("[y/N]")[0])
+        self.assertIn("nothing was pinned", seen)
+        self.assertEqual(self.at_a_terminal("y", *pin, home=home)[0], 0)
+        self.assertEqual(self.at_a_terminal("", *pin, home=home)[0], 0)  # it is pinned: nothing is asked
+        lift = ("signer", "distrust", "site-a", "--reason", "a test")
+        self.assertEqual(self.at_a_terminal("n", *lift, home=home)[0], 1)
+        self.assertEqual(self.trusted(home), ["site-a"])
+        self.assertEqual(self.at_a_terminal("y", *lift, home=home)[0], 0)
+        self.assertEqual(self.at_a_terminal("", *pin, "--yes", home=home)[0], 0)
+        self.assertEqual(self.trusted(home), ["site-a"])
 
 
 if __name__ == "__main__":

@@ -57,8 +57,21 @@ std::uint64_t numbers_after_rollback(Context& context);
 /// Makes new log and document signers; the outcome, signed by the old log signer, vouches for them. With `compromised_after` (a tree
 /// size) the old ones are marked compromised from there on, else retired.
 std::vector<SignerRecord> rotate_signers(Context& context, std::optional<std::uint64_t> compromised_after);
-/// Pins another site's signer under a name. Throws exists (73) when the name is taken by another key.
-TrustRecord trust_signer(Context& context, const std::filesystem::path& pem, const std::string& name);
+/// The public key in a PEM file, which must be one that a document signer can have. Throws usage (64), damaged (65), missing (66).
+crypto::PublicKey read_signer(const std::filesystem::path& pem);
+/// The signer that is pinned under this name; nullopt: none. Throws exists (73) when the name is taken by another key than this one.
+std::optional<TrustRecord> pinned_as(const Context& context, const crypto::PublicKey& key, const std::string& name);
+/// Pins another site's signer under a name; one that is pinned so stays as it is. Throws exists (73) when the name is taken by another key.
+TrustRecord trust_signer(Context& context, const crypto::PublicKey& key, const std::string& name);
+
+/// A signer that was pinned, and what rests on its word.
+struct Distrusted {
+  TrustRecord signer;
+  std::vector<std::string> taken;        ///< what came from bundles that it signed: `import-kek root@1`, `unwrap FILE`
+  std::vector<std::string> public_keys;  ///< fingerprints of recorded recipients that its requests vouched for: backups go on to them
+};
+/// Takes a pin back: what that signer signed, before or after, is by someone unknown from then on. Throws missing (66).
+Distrusted distrust_signer(Context& context, const std::string& name, const std::string& reason);
 /// The tree size of a checkpoint file (a note signed by this home's log signer and lying on its tree). Throws damaged (65).
 std::uint64_t checkpoint_size(Context& context, const std::filesystem::path& file);
 
