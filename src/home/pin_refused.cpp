@@ -1,8 +1,9 @@
+#include "kmtool/home/refused_pin.hpp"
+
 #include <fmt/format.h>
 #include <sys/stat.h>
 
 #include "kmtool/core/file.hpp"
-#include "kmtool/home/home.hpp"
 
 namespace kmtool::home {
 
@@ -32,6 +33,13 @@ void require_untried(const Paths& paths, const PinSource& source) {
 void note_refused_pin(const Paths& paths, const PinSource& source) noexcept try {
   if (const auto identity = identity_of(source); !identity.empty()) write_private_file(note_of(paths), view(identity), true);
 } catch (const std::exception&) {  // a full disk, or a home that cannot be written, must not hide that the PIN is wrong
+}
+
+PinNote pin_note(const Paths& paths, const PinSource& source) {
+  std::error_code error;
+  if (!std::filesystem::exists(note_of(paths), error)) return PinNote::none;
+  const auto identity = identity_of(source);
+  return identity.empty() || read_trusted(note_of(paths)) == identity ? PinNote::refused : PinNote::changed;
 }
 
 void forget_refused_pin(const Paths& paths) {

@@ -6,11 +6,13 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <charconv>
 #include <csignal>
 #include <cstring>
 #include <utility>
 
 #include "kmtool/core/file.hpp"
+#include "kmtool/op/admin.hpp"
 #include "op/state.hpp"
 
 namespace kmtool::op {
@@ -92,6 +94,17 @@ bool arrived(const Context& context, const tlog::Note& newest) {
   return read_trusted(sent_note(context)) == context.home.policy.checkpoint_sink + "\n" + std::to_string(tlog::parse_checkpoint(newest.text).size) + "\n";
 }
 
+/// The size of the newest checkpoint that this sink took; 0 where it is not known to have taken any.
+std::uint64_t last_sent(const Context& context) {
+  std::error_code ignored;
+  if (!std::filesystem::exists(sent_note(context), ignored)) return 0;
+  const auto note = read_trusted(sent_note(context));
+  const auto head = context.home.policy.checkpoint_sink + "\n";
+  std::uint64_t size = 0;
+  if (note.starts_with(head)) std::from_chars(note.data() + head.size(), note.data() + note.size(), size);
+  return size;
+}
+
 }  // namespace
 
 void prepare_sink(Context& context) {
@@ -99,6 +112,18 @@ void prepare_sink(Context& context) {
   if (!sink.starts_with(to_command)) return;
   command_words(sink.substr(to_command.size()), "checkpoint_sink");
   context.state().sink_runner = std::make_unique<Runner>();
+}
+
+std::uint64_t unsent_entries(Context& reader) try {
+  const auto newest = reader.state().journal->last_note();
+  if (reader.home.policy.checkpoint_sink.empty() || !newest) return 0;
+  // Between a commit and its sending lies a moment, or a slow sink: whoever holds the lock is not done yet.
+  const auto nobody_works = FileLock::acquire_to_read(reader.home.paths.mutate_lock(), std::chrono::milliseconds(0));
+  const auto size = tlog::parse_checkpoint(newest->text).size;
+  return size - std::min(size, last_sent(reader));
+} catch (const Error& error) {
+  if (error.exit() != ExitCode::busy) throw;
+  return 0;
 }
 
 void settle_sink(Context& context) {

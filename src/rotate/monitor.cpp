@@ -12,6 +12,7 @@
 #include "kmtool/core/text.hpp"
 #include "kmtool/op/copies.hpp"
 #include "kmtool/rotate/rotate.hpp"
+#include "rotate/monitor_home.hpp"
 
 namespace kmtool::rotate {
 
@@ -47,6 +48,7 @@ class Look {
     compromised();
     bundles();
     owed();
+    for (auto& found : home_findings(context_)) add(found.status, std::move(found.what), std::move(found.lines));
     if (const auto oddity = clock_oddity(context_); !oddity.empty()) add(warning, "the clock is behind the journal", {oddity});
     MonitorReport out;
     std::stable_sort(findings_.begin(), findings_.end(), [](const auto& a, const auto& b) { return a.status > b.status; });

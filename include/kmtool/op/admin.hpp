@@ -79,6 +79,10 @@ std::uint64_t checkpoint_size(Context& context, const std::filesystem::path& fil
 bool accept_policy(Context& context);
 bool policy_accepted(Context& context);
 
+/// How many of the newest entries policy's checkpoint_sink has not got a checkpoint over; 0 where none is set, and while another process
+/// changes something, which sends it in a moment. As long as there are any, whatever changes something fails (74).
+std::uint64_t unsent_entries(Context& reader);
+
 /// The names of what backup_home() puts in.
 std::vector<std::string> backup_names(const Context& context);
 /// A SQLite archive (sqlite3 -A) of config, policy, signers and a consistent copy of the journal; no key and no PIN.
