@@ -227,10 +227,20 @@ void check_request(const op::Context& context, const Request& request) {
 
 std::string clock_oddity(op::Context& context) {
   constexpr UnixTime everyday = 60;  // a clock that is being disciplined
-  const auto newest = context.journal().entry(context.journal().size() - 1).json().value("time", "");
-  const auto time = parse_rfc3339(newest);
-  if (!time || *time <= context.now() + everyday) return {};
-  return "the clock says " + rfc3339(context.now()) + ", but the journal's newest entry was made at " + newest + ": was the clock set back?";
+  constexpr std::uint64_t looked_at = 1000;  // one command under the wrong clock must not hide what those before it say
+  const auto size = context.journal().size();
+  std::optional<UnixTime> newest;
+  std::uint64_t number = 0;
+  context.journal().each_entry(size > looked_at ? size - looked_at : 0, [&](const journal::Entry& entry) {
+    const auto time = parse_rfc3339(entry.json().value("time", ""));
+    if (time && (!newest || *time >= *newest)) {
+      newest = time;
+      number = entry.seq;
+    }
+    return true;
+  });
+  if (!newest || *newest <= context.now() + everyday) return {};
+  return "the clock says " + rfc3339(context.now()) + ", but the journal's entry " + std::to_string(number) + " was made at " + rfc3339(*newest) + ": was the clock set back?";
 }
 
 void rotate(op::Context& context, const Request& request, Report& report) {

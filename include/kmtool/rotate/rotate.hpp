@@ -58,7 +58,8 @@ struct Report {
   }
 };
 
-/// What is odd about the clock: it is more than a minute behind the journal's newest entry. Empty when nothing is.
+/// What is odd about the clock: it is more than a minute behind the latest time among the journal's newest 1,000
+/// entries. Empty when nothing is.
 std::string clock_oddity(op::Context& context);
 
 /// Rotates. Each key stands alone: one that fails is named in the report and does not stop the others. A fault of token, disk or
