@@ -10,10 +10,11 @@ int show(Globals& globals) {
   auto context = op::Context::open(options_of(globals), op::Need::reader);
   const auto& policy = context.home.policy;
   const bool accepted = op::policy_accepted(context);
-  Json json{{"digest", context.home.policy_digest}, {"accepted", accepted}, {"cryptoperiods", Json::object()}, {"minimum_strength", Json::object()}};
+  const bool missing = op::policy_missing(context);
+  Json json{{"digest", context.home.policy_digest}, {"accepted", accepted}, {"missing", missing}, {"cryptoperiods", Json::object()}, {"minimum_strength", Json::object()}};
   Table table({{"FIELD"}, {"VALUE"}});
-  table.row({"file", context.home.paths.policy().string()});
-  table.row({"digest", context.home.policy_digest + (accepted ? ", accepted" : ", NOT accepted: kmtool policy accept")});
+  table.row({"file", context.home.paths.policy().string() + (missing ? " is missing or empty: what follows are the defaults" : "")});
+  table.row({"digest", context.home.policy_digest + (accepted ? ", accepted" : missing ? ", NOT accepted: kmtool doctor says what to do" : ", NOT accepted: kmtool policy accept")});
   for (const Role role : all_roles()) {
     const auto& period = policy.cryptoperiods.at(role);
     const std::string name(to_text(role));

@@ -90,6 +90,21 @@ std::uint64_t each_passing(const journal::Journal& journal, std::uint64_t from, 
 
 std::string log_heading() { return fmt::format("{:>7}  {:20}  {:12}  {:8}  {:22}  {}", "ENTRY", "TIME", "USER", "RESULT", "COMMAND", "TARGET"); }
 
+std::string log_remark(const Json& details) {
+  for (const auto* name : {"message", "reason"}) {
+    if (details.contains(name) && details[name].is_string()) return details[name].get<std::string>();
+  }
+  if (details.contains("policy")) return "what was accepted before is not on record";
+  if (!details.contains("changed") || !details["changed"].is_array()) return {};
+  std::vector<std::string> texts;
+  for (const auto& change : details["changed"]) {
+    if (!change.is_object() || !change.contains("field") || !change["field"].is_string()) continue;
+    const auto value = [&change](const char* name) { return change.contains(name) && !change[name].is_null() ? dump_json(change[name]) : std::string("none"); };
+    texts.push_back(change["field"].get<std::string>() + " " + value("old") + " → " + value("new"));
+  }
+  return texts.empty() ? "no value changed" : join(texts, ", ");
+}
+
 std::string log_line(const journal::Entry& entry) {
   const Json json = entry.json();
   const auto actor = json.value("actor", Json::object());
@@ -97,9 +112,7 @@ std::string log_line(const journal::Entry& entry) {
   if (json.value("authenticated", true) == false) result += "*";
   std::string line = fmt::format("{:>7}  {:20}  {:12}  {:8}  {:22}  {}", entry.seq, printable(json.value("time", "")), printable(actor.value("user", "")), printable(result),
                                  printable(json.value("command", "")), printable(json.value("target", "")));
-  const auto details = json.value("details", Json::object());
-  if (details.contains("message") && details["message"].is_string()) line += ": " + printable(details["message"].get<std::string>());
-  else if (details.contains("reason") && details["reason"].is_string()) line += ": " + printable(details["reason"].get<std::string>());
+  if (const auto remark = log_remark(json.value("details", Json::object())); !remark.empty()) line += ": " + printable(remark);
   while (line.ends_with(' ')) line.pop_back();
   return line;
 }

@@ -32,8 +32,7 @@ struct Fields {
     uid = actor.value("uid", std::int64_t{0});
     time = parse_rfc3339(text(json, "time")).value_or(0);
     authenticated = json.value("authenticated", false);
-    const auto details = json.value("details", Json::object());
-    message = text(details, details.contains("message") ? "message" : "reason");
+    message = log_remark(json.value("details", Json::object()));
   }
 };
 

@@ -85,8 +85,8 @@ class Looks {
   Examination found_;
 };
 
-Check policy_check(bool accepted) {
-  return accepted ? Check{Verdict::ok, "policy", "accepted"} : Check{Verdict::bad, "policy", "changed since it was accepted: kmtool policy accept"};
+Check policy_check(const std::optional<PolicyTrouble>& trouble) {
+  return trouble ? Check{Verdict::bad, "policy", trouble->what + ": " + trouble->fix} : Check{Verdict::ok, "policy", "accepted"};
 }
 
 }  // namespace
@@ -94,7 +94,7 @@ Check policy_check(bool accepted) {
 Examination examine(Context& context) {
   Looks looks;
   looks.add({Verdict::ok, "home", context.home.paths.root.string() + ": owner and permissions are safe"});
-  looks.look("policy", [&] { looks.add(policy_check(policy_accepted(context))); });
+  looks.look("policy", [&] { looks.add(policy_check(policy_trouble(context))); });
   const auto& info = context.token().info();
   looks.add({Verdict::ok, "token", fmt::format("{} (serial {}), {}", info.label, info.serial, info.hardware ? "hardware" : "software: not an HSM")});
   looks.look("journal", [&] {
@@ -133,10 +133,7 @@ Examination examine_files(const Options& options, const Error& why) {
     trust_journal(journal, config->origin(), crypto::PublicKey::from_pem(read_trusted(log), log.string()));
     journal.check_entries();
     looks.add({Verdict::ok, "journal", counted(journal.size(), "entry", "entries") + ", each as recorded; newest checkpoint signed as signers/log.pem says"});
-    if (policy) {
-      const auto accepted = journal.proven("policy", "accepted");
-      looks.add(policy_check(accepted && accepted->json().value("digest", "") == *policy));
-    }
+    if (policy) looks.add(policy_check(policy_trouble(paths, *policy, journal.proven("policy", "accepted"))));
     looks.add(check_intents(journal));
   });
   const bool files = !looks.failed();

@@ -229,7 +229,7 @@ InitResult make_home(const Options& options, const InitRequest& request) {
                      {"validation", context.home.config.validation ? context.home.config.validation->text() : "none recorded"},
                      {"version", KMTOOL_VERSION}};
     for (const auto& signer : signers) draft.changes.push_back(signer.change());
-    draft.changes.push_back({"policy", "accepted", Json{{"digest", context.home.policy_digest}}});
+    draft.changes.push_back(policy_row(context));
     draft.changes.push_back(profile_row(context.token()));
     append(context, std::move(draft));
     state.proven = false;

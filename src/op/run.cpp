@@ -82,13 +82,6 @@ void Context::refused(const std::string& command, const std::string& target, con
   }
 }
 
-void require_accepted_policy(Context& context) {
-  const auto accepted = context.journal().proven("policy", "accepted");
-  if (accepted && accepted->json().value("digest", "") == context.home.policy_digest) return;
-  throw Error::config("policy.json has changed since it was accepted",
-                      "look at it with kmtool policy show, then kmtool policy accept");
-}
-
 journal::Change open_intents(const std::map<std::string, std::size_t>& open) {
   Json value = Json::object();
   for (const auto& [id, rows] : open) value[id] = rows;

@@ -4,7 +4,6 @@
 
 #include "kmtool/core/encoding.hpp"
 #include "kmtool/core/file.hpp"
-#include "kmtool/crypto/digest.hpp"
 #include "kmtool/domain/name.hpp"
 #include "kmtool/domain/reason.hpp"
 #include "kmtool/op/admin.hpp"
@@ -192,20 +191,6 @@ std::uint64_t checkpoint_size(Context& context, const std::filesystem::path& fil
     throw Error::tampered(file.string() + " is not a checkpoint of this home's journal");
   }
   return checkpoint.size;
-}
-
-bool policy_accepted(Context& context) {
-  const auto item = context.journal().item("policy", "accepted");
-  return item && item->json().value("digest", "") == context.home.policy_digest;
-}
-
-bool accept_policy(Context& context) {
-  if (policy_accepted(context)) return false;
-  if (!context.options.dry_run) {
-    context.note("policy accept", context.home.policy_digest, Json::object(),
-                 {{"policy", "accepted", Json{{"digest", context.home.policy_digest}}}});
-  }
-  return true;
 }
 
 }  // namespace kmtool::op

@@ -78,6 +78,11 @@ void write_signer_files(Context& context);
 journal::Change open_intents(const std::map<std::string, std::size_t>& open);
 /// Throws config (78) when policy.json is not the one that was accepted.
 void require_accepted_policy(Context& context);
+/// The row of the policy that is accepted: its digest, and its text so that the record tells what was allowed when. Throws config (78)
+/// where policy.json is missing or too long for an entry.
+journal::Change policy_row(const Context& context);
+/// The text of the policy that was accepted last; nullopt where it was accepted before texts were kept.
+std::optional<std::string> accepted_policy_text(Context& context);
 /// Undoes what is left of a plan: destroys its objects (never one the catalog knows), removes temporary files, and files that landed
 /// for keys the token does not have. Returns what was done.
 std::vector<std::string> undo(Context& context, const Plan& plan);

@@ -79,9 +79,9 @@ void look_at_pin(op::Context& reader, std::vector<HomeFinding>& findings) {
 
 /// Where the policy is not the accepted one, its sink is not the one that counts either.
 void look_at_policy(op::Context& reader, std::vector<HomeFinding>& findings) {
-  if (!op::policy_accepted(reader)) {
-    findings.push_back({critical, "policy.json was changed and is not accepted: commands that change something fail (78)",
-                        {"look at it with kmtool policy show, then kmtool policy accept, or put the accepted one back"}});
+  if (const auto trouble = op::policy_trouble(reader)) {
+    const std::string what = op::policy_missing(reader) ? "policy.json is missing" : "policy.json was changed and is not accepted";
+    findings.push_back({critical, what + ": commands that change something fail (78)", {trouble->what + ": " + trouble->fix}});
   } else if (const auto unsent = op::unsent_entries(reader); unsent > 0) {
     findings.push_back({critical, "the checkpoint sink has not got the newest " + counted(unsent, "entry", "entries") + ": while it takes none, mutations fail (74)",
                         {reader.home.policy.checkpoint_sink + ": whatever changes something next sends the newest checkpoint first"}});

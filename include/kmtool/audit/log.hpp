@@ -25,6 +25,8 @@ std::uint64_t each_passing(const journal::Journal& journal, std::uint64_t from, 
 /// Lines without LF, safe for a terminal whatever the entry holds.
 std::string log_line(const journal::Entry& entry);   ///< columns for people
 std::string log_heading();
+/// What an entry's details say in a few words: the error of a refusal, a reason, what changed in the policy. Not yet safe for a terminal.
+std::string log_remark(const Json& details);
 /// The entry itself, byte for byte (its leaf hash can be made from it); only what a terminal would obey is spelled \uNNNN.
 std::string log_jsonl(const journal::Entry& entry);
 std::string log_ocsf(const journal::Entry& entry, const std::string& origin);  ///< OCSF 1.3: Entity Management (3004), API Activity (6003) for the use of keys

@@ -75,9 +75,20 @@ Distrusted distrust_signer(Context& context, const std::string& name, const std:
 /// The tree size of a checkpoint file (a note signed by this home's log signer and lying on its tree). Throws damaged (65).
 std::uint64_t checkpoint_size(Context& context, const std::filesystem::path& file);
 
-/// Journals the digest of policy.json as accepted. Returns false when it already was.
+/// Journals policy.json as accepted, and which of its fields changed. Returns false when it already was. Throws config (78) where the file is
+/// missing: defaults that nobody asked for are not accepted in passing.
 bool accept_policy(Context& context);
 bool policy_accepted(Context& context);
+/// policy.json is not there, or empty: what counts are the defaults.
+bool policy_missing(const Context& context);
+/// Why policy.json is not the policy that was accepted, and what to do.
+struct PolicyTrouble {
+  std::string what, fix;
+};
+/// nullopt where it is the accepted one.
+std::optional<PolicyTrouble> policy_trouble(Context& context);
+/// The same without a context: of the file's digest, and the catalog's row of what was accepted.
+std::optional<PolicyTrouble> policy_trouble(const home::Paths& paths, const std::string& digest, const std::optional<journal::Item>& accepted);
 
 /// How many of the newest entries policy's checkpoint_sink has not got a checkpoint over; 0 where none is set, and while another process
 /// changes something, which sends it in a moment. As long as there are any, whatever changes something fails (74).
