@@ -48,12 +48,13 @@ int accept(Globals& globals) {
   auto options = options_of(globals);
   options.any_policy = true;
   return op::recorded(options, op::Need::mutation, "policy accept", "", [&](op::Context& context) {
-    const bool changed = op::accept_policy(context);
+    const auto [changed, untold] = op::accept_policy(context);
     if (json_wanted(globals)) {
       globals.out.json(Json{{"digest", context.home.policy_digest}, {"changed", changed}});
     } else {
       globals.out.line(changed ? "accepted policy " + context.home.policy_digest : "this policy was already accepted");
     }
+    if (!untold.empty()) warn(globals, "the sink that was switched off was not told: " + untold);
     say_dry_run(globals);
     return 0;
   });

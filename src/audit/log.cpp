@@ -102,7 +102,8 @@ std::string log_remark(const Json& details) {
     const auto value = [&change](const char* name) { return change.contains(name) && !change[name].is_null() ? dump_json(change[name]) : std::string("none"); };
     texts.push_back(change["field"].get<std::string>() + " " + value("old") + " → " + value("new"));
   }
-  return texts.empty() ? "no value changed" : join(texts, ", ");
+  const auto untold = details.contains("untold") && details["untold"].is_string() ? "; the sink so far was not told: " + details["untold"].get<std::string>() : std::string();
+  return (texts.empty() ? "no value changed" : join(texts, ", ")) + untold;
 }
 
 std::string log_line(const journal::Entry& entry) {

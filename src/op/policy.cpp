@@ -3,7 +3,7 @@
 #include "kmtool/crypto/digest.hpp"
 #include "kmtool/home/policy_changes.hpp"
 #include "kmtool/op/admin.hpp"
-#include "op/state.hpp"
+#include "op/sink.hpp"
 
 namespace kmtool::op {
 
@@ -82,12 +82,30 @@ journal::Change policy_row(const Context& context) {
   return {"policy", "accepted", Json{{"digest", context.home.policy_digest}, {"text", recorded_text(policy_text(context))}}};
 }
 
-bool accept_policy(Context& context) {
-  if (policy_accepted(context)) return false;
+Acceptance accept_policy(Context& context) {
+  if (policy_accepted(context)) return {};
   auto row = policy_row(context);
   auto details = details_of(accepted_policy_text(context), policy_text(context));
-  if (!context.options.dry_run) context.note("policy accept", context.home.policy_digest, std::move(details), {std::move(row)});
-  return true;
+  if (context.options.dry_run) return {true, {}};
+  const auto& digest = context.home.policy_digest;
+  const bool switched = outgoing_sink(context).has_value();
+  add_incoming_sink(context);
+  if (!switched) {
+    context.note("policy accept", digest, std::move(details), {std::move(row)});
+    return {true, {}};
+  }
+  // The sink that is switched off, or to another place, learns what will be accepted before it is: whoever holds the PIN cannot end the
+  // watch unseen.
+  Plan plan;
+  plan.command = "policy accept";
+  plan.target = digest;
+  plan.details = details;
+  context.run(plan, [&] {
+    if (const auto& untold = context.state().untold; !untold.empty()) details["untold"] = untold;
+    return Outcome{{std::move(row)}, std::move(details)};
+  });
+  drop_outgoing_sink(context);
+  return {true, context.state().untold};
 }
 
 }  // namespace kmtool::op

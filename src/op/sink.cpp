@@ -6,14 +6,15 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <charconv>
 #include <csignal>
 #include <cstring>
 #include <utility>
 
 #include "kmtool/core/file.hpp"
+#include "kmtool/home/policy_changes.hpp"
 #include "kmtool/op/admin.hpp"
-#include "op/state.hpp"
 
 namespace kmtool::op {
 
@@ -55,43 +56,103 @@ std::string syslog_line(const std::string& note) {
   return line;
 }
 
-void run_command(Context& context, const std::string& command, const std::string& note, std::uint64_t size) {
+void run_command(Context& context, const Sink& sink, const std::string& note, std::uint64_t size) {
   Runner::Job job;
-  job.words = command_words(command, "checkpoint_sink");
+  job.words = command_words(sink.where.substr(to_command.size()), "checkpoint_sink");
   job.environment = {"KMTOOL_HOME=" + context.home.paths.root.string(), "KMTOOL_ORIGIN=" + context.home.config.origin(), "KMTOOL_SIZE=" + std::to_string(size)};
   job.input = note;
-  job.longest = std::chrono::seconds(context.home.policy.checkpoint_sink_wait);
+  job.longest = std::chrono::seconds(sink.wait);
   auto& runner = context.state().sink_runner;
   const auto begun = std::chrono::steady_clock::now();
   const int status = runner ? runner->run(job) : 127;
   if (status == 128 + SIGKILL && std::chrono::steady_clock::now() - begun >= job.longest) {
-    throw Error::io(job.words[0] + " did not end within " + duration_text(context.home.policy.checkpoint_sink_wait));
+    throw Error::io(job.words[0] + " did not end within " + duration_text(sink.wait));
   }
   if (status != 0) throw Error::io(job.words[0] + " " + Runner::outcome_of(status));
 }
 
-void send_newest(Context& context) {
-  const auto& sink = context.home.policy.checkpoint_sink;
+Sink policy_sink(const Context& context) { return {context.home.policy.checkpoint_sink, context.home.policy.checkpoint_sink_wait}; }
+
+/// The sink of a policy text that was once understood: by this version or by another, so no more than its two fields is asked for.
+Sink sink_in(const std::string& text) {
+  const Json fields = home::policy_fields(text);
+  const auto field = [&fields](const char* name) {
+    const auto found = fields.find(name);
+    return found != fields.end() && found->is_string() ? found->get<std::string>() : std::string();
+  };
+  return {field("checkpoint_sink"), parse_duration(field("checkpoint_sink_wait")).value_or(policy::default_policy().checkpoint_sink_wait)};
+}
+
+/// The accepted policy's, where the record has its text; else policy.json's.
+Sink sink_in_force(Context& context) {
+  if (policy_accepted(context)) return policy_sink(context);
+  const auto text = accepted_policy_text(context);
+  return text ? sink_in(*text) : policy_sink(context);
+}
+
+/// Nothing is proven yet when this is asked, and what is damaged is said later; all that is decided is whether somebody will be there who can
+/// start programs.
+bool is_command_in_force(Context& context) try {
+  return sink_in_force(context).where.starts_with(to_command);
+} catch (const Error&) {
+  return false;
+}
+
+std::vector<Sink>& sinks(Context& context) {
+  auto& known = context.state().sinks;
+  if (!known) {
+    known.emplace();
+    if (auto sink = sink_in_force(context); !sink.where.empty()) known->push_back(std::move(sink));
+  }
+  return *known;
+}
+
+/// policy.json names another sink, or none, and was not accepted yet.
+bool is_outgoing(const Context& context, const Sink& sink) { return sink.where != context.home.policy.checkpoint_sink; }
+
+/// `policy accept --force`, and no other command: the sink that is switched off need not be told.
+bool may_be_untold(const Context& context, const Sink& sink) {
+  const auto& options = context.options;
+  return options.any_policy && options.overwrite && !options.repair && !options.skip_anchor && is_outgoing(context, sink);
+}
+
+void send(Context& context, const Sink& sink) {
   const auto newest = context.state().journal->last_note();
-  if (sink.empty() || !newest) return;
+  if (!newest) return;
   const auto note = newest->dump();
   const auto size = tlog::parse_checkpoint(newest->text).size;
+  const auto& where = sink.where;
   try {
-    if (sink == "syslog") send_to("/dev/log", syslog_line(note));
-    else if (sink.starts_with(to_file)) append_to(sink.substr(to_file.size()), note);
-    else if (sink.starts_with(to_socket)) send_to(sink.substr(to_socket.size()), note);
-    else run_command(context, sink.substr(to_command.size()), note, size);
+    if (where == "syslog") send_to("/dev/log", syslog_line(note));
+    else if (where.starts_with(to_file)) append_to(where.substr(to_file.size()), note);
+    else if (where.starts_with(to_socket)) send_to(where.substr(to_socket.size()), note);
+    else run_command(context, sink, note, size);
   } catch (const Error& error) {
-    throw Error::io("the checkpoint did not reach its sink (" + sink + "): " + error.message(), "mend the sink, or policy's checkpoint_sink: until then nothing more is done");
+    throw Error::io("the checkpoint did not reach its sink (" + where + "): " + error.message(),
+                    is_outgoing(context, sink) ? "mend the sink, which is the accepted policy's; where it is gone for good: kmtool policy accept --force"
+                                               : "mend the sink, or policy's checkpoint_sink: until then nothing more is done");
   }
-  write_private_file(sent_note(context), view(sink + "\n" + std::to_string(size) + "\n"), true);
+  write_private_file(sent_note(context), view(where + "\n" + std::to_string(size) + "\n"), true);
+}
+
+void send_newest(Context& context) {
+  const auto all = sinks(context);
+  for (const auto& sink : all) {
+    try {
+      send(context, sink);
+    } catch (const Error& error) {
+      if (!may_be_untold(context, sink)) throw;
+      context.state().untold = error.message();
+      std::erase_if(sinks(context), [&](const Sink& other) { return other.where == sink.where; });
+    }
+  }
 }
 
 /// True when the newest checkpoint is known to have arrived at this sink.
-bool arrived(const Context& context, const tlog::Note& newest) {
+bool arrived(const Context& context, const Sink& sink, const tlog::Note& newest) {
   std::error_code ignored;
   if (!std::filesystem::exists(sent_note(context), ignored)) return false;
-  return read_trusted(sent_note(context)) == context.home.policy.checkpoint_sink + "\n" + std::to_string(tlog::parse_checkpoint(newest.text).size) + "\n";
+  return read_trusted(sent_note(context)) == sink.where + "\n" + std::to_string(tlog::parse_checkpoint(newest.text).size) + "\n";
 }
 
 /// The size of the newest checkpoint that this sink took; 0 where it is not known to have taken any.
@@ -109,10 +170,29 @@ std::uint64_t last_sent(const Context& context) {
 
 void prepare_sink(Context& context) {
   const auto& sink = context.home.policy.checkpoint_sink;
-  if (!sink.starts_with(to_command)) return;
-  command_words(sink.substr(to_command.size()), "checkpoint_sink");
-  context.state().sink_runner = std::make_unique<Runner>();
+  const bool by_command = sink.starts_with(to_command);
+  if (by_command) command_words(sink.substr(to_command.size()), "checkpoint_sink");
+  if (by_command || is_command_in_force(context)) context.state().sink_runner = std::make_unique<Runner>();
 }
+
+std::optional<Sink> outgoing_sink(Context& context) {
+  auto sink = sink_in_force(context);
+  if (sink.where.empty() || !is_outgoing(context, sink)) return std::nullopt;
+  return sink;
+}
+
+void add_incoming_sink(Context& context) {
+  const auto sink = policy_sink(context);
+  if (sink.where.empty() || std::ranges::any_of(sinks(context), [&](const Sink& known) { return known.where == sink.where; })) return;
+  try {
+    send(context, sink);
+  } catch (const Error& error) {
+    throw Error(error.exit(), error.code(), "nothing was done: " + error.message(), error.hint());
+  }
+  sinks(context).push_back(sink);
+}
+
+void drop_outgoing_sink(Context& context) { context.state().sinks.reset(); }
 
 std::uint64_t unsent_entries(Context& reader) try {
   const auto newest = reader.state().journal->last_note();
@@ -127,9 +207,10 @@ std::uint64_t unsent_entries(Context& reader) try {
 }
 
 void settle_sink(Context& context) {
-  if (context.home.policy.checkpoint_sink.empty() || context.options.dry_run) return;
+  if (context.options.dry_run) return;
   const auto newest = context.state().journal->last_note();
-  if (!newest || arrived(context, *newest)) return;
+  const auto& known = sinks(context);
+  if (known.empty() || !newest || arrived(context, known.front(), *newest)) return;
   try {
     send_newest(context);
   } catch (const Error& error) {

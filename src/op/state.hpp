@@ -11,6 +11,12 @@
 
 namespace kmtool::op {
 
+/// A place that checkpoints are sent to, as policy.json spells it; how long its program may take, in seconds.
+struct Sink {
+  std::string where;
+  std::int64_t wait = 0;
+};
+
 /// What a Context keeps; the order of members is the order of teardown, reversed: token first, lock last.
 struct Context::State {
   FileLock mutation;
@@ -37,6 +43,8 @@ struct Context::State {
   bool rotation_cut_off = false;  ///< log.pem is still the older log signer's: finish_signer_rotation() is due
   bool turn_given = false;  ///< the mutation lock was given back for a while: take_turn() comes before the next entry
   std::unique_ptr<Runner> sink_runner;  ///< starts the command of policy's checkpoint_sink
+  std::optional<std::vector<Sink>> sinks;  ///< where checkpoints go, once it was asked: the accepted policy's; two while that changes
+  std::string untold;                   ///< why the sink that is switched off does not know it, where that was forced
   std::optional<Error> unsent;          ///< the newest checkpoint did not reach the sink: said once things are settled
   std::vector<std::string> repaired;  ///< what opening the context finished or undid
 };

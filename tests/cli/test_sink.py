@@ -17,7 +17,7 @@ class Sink(harness.Case):
         cls.env["SECRET_OF_THE_CALLER"] = "must-not-reach-it"
         cls.ok("gen", "root", "--role", "kek")
 
-    def sink(self, value, wait="10s"):
+    def sink(self, value, *more, wait="10s"):
         """As a user changes it: policy.json, then policy accept."""
         path = self.home / "policy.json"
         lines = []
@@ -27,7 +27,7 @@ class Sink(harness.Case):
                     line = f'  "{name}": {json.dumps(to)},'
             lines.append(line)
         path.write_text("\n".join(lines) + "\n")
-        return self.kmtool("policy", "accept")
+        return self.kmtool("policy", "accept", *more)
 
     def program(self, name, text):
         path = self.dir / name
@@ -42,7 +42,7 @@ class Sink(harness.Case):
         return self.ok_json("audit", "checkpoint")["size"]
 
     def tearDown(self):
-        result = self.sink(None)
+        result = self.sink(None, "--force")  # most have switched off what listened
         self.assertEqual(result.code, 0, result)
         self.ok("audit", "verify")
 
@@ -157,7 +157,7 @@ class Sink(harness.Case):
 
     def test_command_hangs(self):
         program = self.program("hangs", f"cat > /dev/null\ntest -e {self.dir}/hang && sleep 600\nexit 0\n")
-        self.assertEqual(self.sink(f"exec:{program}", "1s").code, 0)
+        self.assertEqual(self.sink(f"exec:{program}", wait="1s").code, 0)
         (self.dir / "hang").write_text("")
         before = self.snapshot(self.home)
         begun = time.monotonic()
@@ -166,13 +166,76 @@ class Sink(harness.Case):
         self.assertEqual(self.snapshot(self.home), before)
         (self.dir / "hang").unlink()
 
+    def acceptances(self):
+        return [e for e in self.entries(self.home) if e["command"] == "policy accept"]
+
+    def test_the_old_sink_is_told(self):
+        """Whoever switches the sink off, or to another place, is seen doing so there."""
+        old, new = self.dir / "old-sink", self.dir / "new-sink"
+        self.assertEqual(self.sink(f"file:{old}").code, 0)
+        self.assertEqual(self.sink(f"file:{new}").code, 0)
+        accepted = self.acceptances()[-1]
+        self.assertEqual((accepted["phase"], accepted["details"]["changed"]), ("outcome", [{"field": "checkpoint_sink", "old": f"file:{old}", "new": f"file:{new}"}]))
+        newest = self.ok("audit", "checkpoint").out
+        for out in (old, new):
+            self.assertTrue(out.read_text().endswith(newest + "\n"), out)
+        told = old.read_text()
+        self.ok("gen", "after-it", "--role", "data")
+        self.assertEqual(old.read_text(), told)
+        self.assertTrue(new.read_text().endswith(self.ok("audit", "checkpoint").out + "\n"))
+        result = self.sink(None)
+        self.assertEqual((result.code, result.err), (0, ""), result)
+        self.assertTrue(new.read_text().endswith(self.ok("audit", "checkpoint").out + "\n"))
+        self.assertIsNone(self.ok_json("policy", "show")["checkpoint_sink"])
+
+    def test_the_old_sink_is_a_program(self):
+        log = self.dir / "told.log"
+        program = self.program("told", f"cat >> {log}\n")
+        self.assertEqual(self.sink(f"exec:{program}").code, 0)
+        self.assertEqual(self.sink(None).code, 0)
+        self.assertTrue(log.read_text().endswith(self.ok("audit", "checkpoint").out))
+
+    def test_the_old_sink_is_gone(self):
+        path, new = self.dir / "gone", self.dir / "instead"
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as server:
+            server.bind(str(path))
+            self.assertEqual(self.sink(f"unix:{path}").code, 0)
+        before = len(self.acceptances())
+        for value in (None, f"file:{new}"):
+            result = self.sink(value)
+            self.assertEqual(result.code, 74, result)
+            self.assertIn("nothing was done: the checkpoint did not reach its sink", result.err)
+            self.assertIn("kmtool policy accept --force", result.err)
+            self.assertFalse(self.ok_json("policy", "show")["accepted"])
+        self.assertFalse([e for e in self.acceptances()[before:] if e.get("result") == "done"])
+        result = self.sink(f"file:{new}", "--force")
+        self.assertEqual(result.code, 0, result)
+        self.assertIn("was not told", result.err)
+        self.assertIn(str(path), self.acceptances()[-1]["details"]["untold"])
+        self.assertIn("was not told", self.ok("audit", "log", "--command", "policy accept", "--last", "1").out)
+        self.assertTrue(new.read_text().endswith(self.ok("audit", "checkpoint").out + "\n"))
+        self.ok("gen", "goes-on", "--role", "data")
+
+    def test_a_policy_that_nobody_accepted_switches_none_off(self):
+        old, mark = self.dir / "still", self.dir / "started"
+        self.assertEqual(self.sink(f"file:{old}").code, 0)
+        path = self.home / "policy.json"
+        program = self.program("unaccepted", f"touch {mark}\n")
+        path.write_text(path.read_text().replace(f'"file:{old}"', f'"exec:{program}"'))
+        self.refused(78, "gen", "x", "--role", "data", says="has changed since it was accepted")
+        size = self.size()
+        self.assertEqual(self.kmtool("doctor", "--accept-rollback", "--reason", "only to make an entry").code, 1)  # the policy is still not accepted
+        self.assertGreater(self.size(), size)
+        self.assertTrue(old.read_text().endswith(self.ok("audit", "checkpoint").out + "\n"))
+        self.assertFalse(mark.exists())
+
     def test_malformed(self):
         for value in ("mail:root", "file:relative", "exec:relative", "", 7):
             result = self.sink(value)
             self.assertEqual(result.code, 78, result)
             self.assertIn("checkpoint_sink", result.err)
         for wait in ("1h", "0", "soon"):
-            result = self.sink(None, wait)
+            result = self.sink(None, wait=wait)
             self.assertEqual(result.code, 78, result)
             self.assertIn("checkpoint_sink_wait", result.err)
         self.refused_program(66, "exec:/nonexistent")

@@ -75,9 +75,14 @@ Distrusted distrust_signer(Context& context, const std::string& name, const std:
 /// The tree size of a checkpoint file (a note signed by this home's log signer and lying on its tree). Throws damaged (65).
 std::uint64_t checkpoint_size(Context& context, const std::filesystem::path& file);
 
-/// Journals policy.json as accepted, and which of its fields changed. Returns false when it already was. Throws config (78) where the file is
-/// missing: defaults that nobody asked for are not accepted in passing.
-bool accept_policy(Context& context);
+struct Acceptance {
+  bool changed = false;  ///< false: it was accepted already
+  std::string untold;    ///< why the sink that was switched off does not know it
+};
+/// Journals policy.json as accepted, and which of its fields changed. Throws config (78) where the file is missing: defaults that nobody
+/// asked for are not accepted in passing. A checkpoint_sink that changes or goes is told before the new one counts: throws io (74) where it
+/// takes nothing, unless options.overwrite is set.
+Acceptance accept_policy(Context& context);
 bool policy_accepted(Context& context);
 /// policy.json is not there, or empty: what counts are the defaults.
 bool policy_missing(const Context& context);
