@@ -166,7 +166,7 @@ Context Context::open(Options options, Need need) {
   if (need == Need::mutation && context.home.config.embedded && home::remove_empty_objects(context.home.paths) > 0) {
     state.repaired.push_back("removed object files that the software token had left empty");
   }
-  if (need == Need::mutation) prepare_sink(context);
+  prepare_sink(context, need);
   state.token.emplace(login(context.options, context.home));
   if (need == Need::token) state.journal->begin_reading();
   trust_home_journal(context);

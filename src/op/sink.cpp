@@ -168,10 +168,10 @@ std::uint64_t last_sent(const Context& context) {
 
 }  // namespace
 
-void prepare_sink(Context& context) {
+void prepare_sink(Context& context, Need need) {
   const auto& sink = context.home.policy.checkpoint_sink;
   const bool by_command = sink.starts_with(to_command);
-  if (by_command) command_words(sink.substr(to_command.size()), "checkpoint_sink");
+  if (by_command && need == Need::mutation) command_words(sink.substr(to_command.size()), "checkpoint_sink");
   if (by_command || is_command_in_force(context)) context.state().sink_runner = std::make_unique<Runner>();
 }
 

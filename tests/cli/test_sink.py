@@ -144,6 +144,18 @@ class Sink(harness.Case):
         self.assertEqual(variables["KMTOOL_ORIGIN"], newest.split("\n")[0])
         self.assertEqual(set(variables) - {"PWD", "OLDPWD", "SHLVL", "_"}, {"PATH", "HOME", "LANG", "KMTOOL_HOME", "KMTOOL_ORIGIN", "KMTOOL_SIZE"})
 
+    def test_command_hears_of_what_a_mere_look_met(self):
+        """audit keys changes nothing, and its refusal is an entry under a checkpoint like any other."""
+        log, path = self.dir / "looks.log", self.home / "policy.json"
+        text = path.read_text()
+        path.write_text(text.replace('"forbidden_waivers": []', '"forbidden_waivers": ["G-KEK"]'))
+        self.addCleanup(lambda: (path.write_text(text), self.ok("policy", "accept")))
+        self.assertEqual(self.sink(f"exec:{self.program('hears', f'cat >> {log}')}").code, 0)
+        self.refused(77, "audit", "keys", "--waive", "G-KEK=why not", says="policy forbids")
+        self.assertEqual(self.entries(self.home)[-1]["phase"], "refusal")
+        self.assertTrue(log.read_text().endswith(self.ok("audit", "checkpoint").out))
+        self.assertEqual(self.kmtool("monitor").code, 0)
+
     def test_command_fails(self):
         switch = self.dir / "switch"
         program = self.program("fails", f"cat > /dev/null\ntest -e {switch} && exit 3\nexit 0\n")
