@@ -131,3 +131,14 @@ TEST_CASE("the newest few, oldest first") {
   filter.last = 0;
   CHECK(seen(filter).empty());
 }
+
+TEST_CASE("what an entry's details say in a few words, whatever they are") {
+  const auto remark = [](const char* details) { return log_remark(Json::parse(details)); };
+  CHECK(remark(R"({"message": "no", "reason": "why"})") == "no");
+  CHECK(remark(R"({"changed": [{"field": "sessions", "old": 1, "new": 2}, {"field": "checkpoint_sink", "old": "syslog", "new": null}]})") ==
+        "sessions 1 → 2, checkpoint_sink \"syslog\" → none");
+  CHECK(remark(R"({"changed": [], "untold": "it is gone"})") == "no value changed; the sink so far was not told: it is gone");
+  CHECK(remark(R"({"policy": {}})") == "what was accepted before is not on record");
+  CHECK(remark(R"({"changed": [7, {"field": 8}]})") == "no value changed");
+  for (const auto* nothing : {"{}", "7", "[]", "null", R"({"message": 7})", R"({"changed": {}})"}) CHECK(remark(nothing).empty());
+}
