@@ -21,7 +21,12 @@ void gather(const Globals& globals, op::Context& context, bool with_stored, apik
   for (const auto& record : apikey::api_keys(context)) needles.add_issued(record, context.now());
   for (const auto& record : apikey::stored_keys(context)) {
     if (!record.issued.empty() || !with_stored) continue;
-    if (!needles.add_stored(record, apikey::unseal_mark(context, record))) report.not_looked_for.push_back(record.id());
+    try {
+      if (!needles.add_stored(record, apikey::unseal_mark(context, record))) report.not_looked_for.push_back(record.id());
+    } catch (const Error& error) {
+      if (!apikey::of_this_record(error)) throw;
+      report.lost.push_back({record.id(), error.message(), error.hint()});
+    }
   }
   if (needles.size() == 0) warn(globals, "there is no key to look for");
 }
@@ -93,9 +98,10 @@ int run(Globals& globals, const ScanOptions& o) {
   if (format == "table") print(globals, report);
   for (const auto& unread : report.unread) warn(globals, "not looked at: " + printable(unread));
   for (const auto& name : report.not_looked_for) warn(globals, "not looked for: " + name + " is shorter than 8 bytes");
+  for (const auto& lost : report.lost) warn(globals, "not looked for: " + lost.id + ": " + lost.why + (lost.hint.empty() ? "" : " (" + lost.hint + ")"));
   if (o.issued_only) note(globals, "stored keys were not looked for (--issued-only)");
   const bool live = std::any_of(report.findings.begin(), report.findings.end(), [](const auto& finding) { return finding.hit.needle.live; });
-  return live || !report.unread.empty() ? 1 : 0;
+  return live || !report.unread.empty() || !report.lost.empty() ? 1 : 0;
 }
 
 }  // namespace

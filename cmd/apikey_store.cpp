@@ -2,6 +2,7 @@
 
 #include "apikey.hpp"
 #include "kmtool/apikey/reseal.hpp"
+#include "kmtool/core/count.hpp"
 
 namespace kmtool::cmd {
 
@@ -41,16 +42,18 @@ void report(Globals& globals, const apikey::StoredRecord& record, const char* do
 
 int reseal(Globals& globals) {
   return op::recorded(options_of(globals), op::Need::mutation, "apikey store --reseal", apikey::store_key, [&](op::Context& context) {
-    const auto sealed = apikey::reseal(context);
+    const auto done = apikey::reseal(context);
+    for (const auto& left : done.left) warn(globals, left.id + " was not sealed anew: " + left.why + (left.hint.empty() ? "" : " (" + left.hint + ")"));
     if (json_wanted(globals)) {
-      Json json{{"resealed", Json::array()}};
-      for (const auto& record : sealed) json["resealed"].push_back({{"app", record.app}, {"name", record.name}, {"key", record.key}});
+      Json json{{"resealed", Json::array()}, {"left", Json::array()}};
+      for (const auto& record : done.sealed) json["resealed"].push_back({{"app", record.app}, {"name", record.name}, {"key", record.key}});
+      for (const auto& left : done.left) json["left"].push_back({{"id", left.id}, {"why", left.why}});
       globals.out.json(json);
     } else {
-      globals.out.line(std::to_string(sealed.size()) + (sealed.size() == 1 ? " key" : " keys") + " sealed anew");
+      globals.out.line(counted(done.sealed.size(), "key") + " sealed anew");
     }
     say_dry_run(globals);
-    return 0;
+    return done.left.empty() ? 0 : 1;
   });
 }
 

@@ -79,13 +79,15 @@ Json sarif_invocation(const ScanReport& report) {
   const auto add = [&](const char* level, const std::string& what) { notes.push_back({{"level", level}, {"message", {{"text", "not looked at: " + what}}}}); };
   for (const auto& each : report.unread) add("error", each);
   for (const auto& each : report.skipped) add("note", each);
-  return {{"executionSuccessful", report.unread.empty()}, {"toolExecutionNotifications", notes}};
+  for (const auto& each : report.lost) notes.push_back({{"level", "error"}, {"message", {{"text", "not looked for: " + each.id + ": " + each.why}}}});
+  return {{"executionSuccessful", report.unread.empty() && report.lost.empty()}, {"toolExecutionNotifications", notes}};
 }
 
 }  // namespace
 
 Json to_json(const ScanReport& report) {
-  Json json{{"findings", Json::array()}, {"files", report.files}, {"objects", report.objects}, {"bytes", report.bytes}, {"unread", report.unread}, {"skipped", report.skipped}, {"not_looked_for", report.not_looked_for}};
+  Json json{{"findings", Json::array()}, {"files", report.files}, {"objects", report.objects}, {"bytes", report.bytes}, {"unread", report.unread}, {"skipped", report.skipped}, {"not_looked_for", report.not_looked_for}, {"lost", Json::array()}};
+  for (const auto& each : report.lost) json["lost"].push_back({{"id", each.id}, {"why", each.why}});
   for (const auto& finding : report.findings) {
     const auto& hit = finding.hit;
     Json each{{"kind", hit.needle.stored ? "stored" : "issued"}, {"id", hit.needle.id}, {"app", hit.needle.app}, {"environment", hit.needle.environment},

@@ -6,6 +6,7 @@
 #include "kmtool/core/encoding.hpp"
 #include "kmtool/domain/name.hpp"
 #include "kmtool/keys/gen.hpp"
+#include "kmtool/op/copies.hpp"
 #include "kmtool/op/invocations.hpp"
 #include "kmtool/policy/use.hpp"
 
@@ -48,16 +49,40 @@ Bytes seal_one(op::Context& context, pkcs11::Handle handle, const Bytes& bound, 
   return out;
 }
 
-SecretBytes open_one(op::Context& context, const std::string& key, const std::string& what, const std::string& id, const Bytes& sealed) {
-  const auto version = context.resolve(key);
-  const auto violations = policy::judge_use(context.home.policy, version.facts(), policy::Use::decrypt, context.now());
-  policy::enforce(context.home.policy, violations, context.options.waivers);
+std::string how_to_give_up(const StoredRecord& record) {
+  const auto which = record.name + " --app " + record.app;
+  if (!record.issued.empty()) return "kmtool apikey rotate " + record.issued + " --keep makes another";
+  return "kmtool apikey store " + which + " --force keeps the value anew, --remove forgets it";
+}
+
+/// The version that sealed it or, where that was destroyed, the same key as it came back from a bundle. Throws refused (77).
+op::VersionRecord opener_of(op::Context& context, const StoredRecord& record) {
+  auto version = context.resolve(record.key);
+  if (version.state != State::destroyed) return version;
+  auto copies = op::same_key(context, version);
+  const auto opens = std::ranges::find_if(copies, [](const auto& copy) { return may_process(copy.state); });
+  if (opens != copies.end()) return std::move(*opens);
+  if (!copies.empty()) return std::move(copies.front());
+  throw Error::refused("G-WORK", "the key kept as " + record.id() + " is lost: " + record.key + ", which sealed it, is destroyed",
+                       how_to_give_up(record) + "; where a bundle holds " + record.key + ": kmtool unwrap FILE --as NEWNAME");
+}
+
+/// The same, asked whether it may decrypt.
+op::VersionRecord require_opens(op::Context& context, const StoredRecord& record) {
+  auto version = opener_of(context, record);
+  policy::enforce(context.home.policy, policy::judge_use(context.home.policy, version.facts(), policy::Use::decrypt, context.now()), context.options.waivers);
+  return version;
+}
+
+SecretBytes open_one(op::Context& context, const StoredRecord& record, const std::string& what, const Bytes& sealed) {
+  const auto version = require_opens(context, record);
   SecretBytes out(std::max<std::size_t>(sealed.size(), 1));
   try {
-    out.truncate(context.token().gcm_open(handle_of(context, version), associated(what, id), sealed, out.reveal_mutable()));
+    out.truncate(context.token().gcm_open(handle_of(context, version), associated(what, record.id()), sealed, out.reveal_mutable()));
   } catch (const Error& error) {
     if (error.exit() != ExitCode::damaged) throw;
-    throw Error::tampered("the key kept as " + id + " does not open under " + key + ": it was changed, or moved from another name", "store it again: kmtool apikey store --force");
+    throw Error::tampered("the key kept as " + record.id() + " does not open under " + version.label() + ": it was changed, or moved from another name",
+                          how_to_give_up(record));
   }
   return out;
 }
@@ -124,27 +149,51 @@ StoreResult store(op::Context& context, const std::string& app, const std::strin
   return result;
 }
 
-std::vector<StoredRecord> reseal(op::Context& context) {
+bool of_this_record(const Error& error) {
+  return error.exit() == ExitCode::refused || error.exit() == ExitCode::missing || error.exit() == ExitCode::damaged;
+}
+
+Resealed reseal(op::Context& context) {
   const auto version = ensure_store_key(context);
-  auto stale = stored_keys(context);
-  std::erase_if(stale, [&](const auto& record) { return record.key == version.label(); });
-  if (stale.empty() || context.options.dry_run) return stale;
+  Resealed result;
+  std::vector<StoredRecord> stale;
+  for (auto& record : stored_keys(context)) {
+    if (record.key == version.label()) continue;
+    try {
+      require_opens(context, record);
+      stale.push_back(std::move(record));
+    } catch (const Error& error) {
+      if (!of_this_record(error)) throw;
+      result.left.push_back({record.id(), error.message(), error.hint()});
+    }
+  }
+  if (stale.empty() || context.options.dry_run) {
+    result.sealed = std::move(stale);
+    return result;
+  }
   op::Plan plan;
   plan.command = "apikey store --reseal";
   plan.target = version.label();
   plan.begin = {op::reserve_invocations(context, version, 2 * stale.size())};
   context.run(plan, [&] {
-    op::Outcome outcome{{}, {{"sealed", stale.size()}}};
-    for (auto& record : stale) {
-      auto fresh = seal(context, version, record.app, record.name, unseal(context, record));
-      fresh.stored = record.stored;
-      fresh.issued = record.issued;
-      record = std::move(fresh);
-      outcome.changes.push_back(record.change());
+    op::Outcome outcome;
+    for (const auto& record : stale) {
+      try {
+        auto fresh = seal(context, version, record.app, record.name, unseal(context, record));
+        fresh.stored = record.stored;
+        fresh.issued = record.issued;
+        outcome.changes.push_back(fresh.change());
+        result.sealed.push_back(std::move(fresh));
+      } catch (const Error& error) {
+        if (!of_this_record(error)) throw;
+        result.left.push_back({record.id(), error.message(), error.hint()});
+      }
     }
+    outcome.details = {{"sealed", result.sealed.size()}};
+    if (!result.left.empty()) outcome.details["left"] = result.left.size();
     return outcome;
   });
-  return stale;
+  return result;
 }
 
 StoredRecord remove_stored(op::Context& context, const std::string& app, const std::string& name) {
@@ -153,10 +202,10 @@ StoredRecord remove_stored(op::Context& context, const std::string& app, const s
   return record;
 }
 
-SecretBytes unseal(op::Context& context, const StoredRecord& record) { return open_one(context, record.key, "value", record.id(), record.sealed); }
+SecretBytes unseal(op::Context& context, const StoredRecord& record) { return open_one(context, record, "value", record.sealed); }
 
 Mark unseal_mark(op::Context& context, const StoredRecord& record) {
-  const auto plain = open_one(context, record.key, "mark", record.id(), record.mark);
+  const auto plain = open_one(context, record, "mark", record.mark);
   if (plain.size() != mark_length) throw Error::tampered("the mark of the key kept as " + record.id() + " is malformed");
   const auto bytes = plain.reveal();
   Mark mark{get32(bytes.subspan(0, 4)), get32(bytes.subspan(4, 4)), {}};

@@ -3,12 +3,14 @@
 #include <map>
 #include <set>
 
+#include "kmtool/core/count.hpp"
 #include "kmtool/core/host.hpp"
 #include "kmtool/core/text.hpp"
 #include "kmtool/domain/name.hpp"
 #include "kmtool/keys/state.hpp"
 #include "kmtool/op/bundle_out.hpp"
 #include "kmtool/op/copies.hpp"
+#include "kmtool/op/dependents.hpp"
 
 namespace kmtool::keys {
 
@@ -60,6 +62,32 @@ bool gives_back(const std::vector<op::BundleRecord>& bundles, const Openers& ope
   return given;
 }
 
+constexpr std::size_t most_named = 10;
+
+std::string some_of(std::vector<std::string> names) {
+  const auto all = names.size();
+  if (all <= most_named) return join(names, ", ");
+  names.resize(most_named);
+  return join(names, ", ") + " and " + std::to_string(all - most_named) + " more";
+}
+
+/// Backups of KEKs that came here with this transport key or KEK: other sites wrote them, for it alone as far as is known.
+std::vector<std::string> losses_of_opener(op::Context& context, const op::VersionRecord& opener) {
+  const auto keks = op::OpenedKeks(context).with(opener);
+  if (keks.empty()) return {};
+  return {opener.label() + " opens the backup of " + some_of({keks.begin(), keks.end()}) +
+          ": that bundle, wherever it is, may open with no other key; have such a kek exported anew first, to a key that stays"};
+}
+
+/// Keys that `apikey store` keeps sealed under this version. From a bundle it comes back under another name, and opens them again.
+std::vector<std::string> losses_of_store(op::Context& context, const op::VersionRecord& version, const std::set<std::string>& labels, bool comes_back) {
+  const auto stored = op::stored_under(context, labels);
+  if (stored.empty()) return {};
+  return {counted(stored.size(), "stored key is", "stored keys are") + " sealed under " + version.label() + " and " +
+          (comes_back ? "cannot be opened until it is restored: " : "lost with it: ") + some_of(stored) +
+          " (kmtool apikey store --reseal seals by the active version what can be opened)"};
+}
+
 std::vector<std::string> losses_of_kek(op::Context& context, const op::VersionRecord& kek) {
   std::vector<std::string> found, why;
   const auto labels = op::labels_of_key(context, kek);
@@ -69,6 +97,7 @@ std::vector<std::string> losses_of_kek(op::Context& context, const op::VersionRe
     if (others.open(bundle)) continue;
     found.push_back(bundle.path + " (" + std::to_string(bundle.records) + (bundle.records == 1 ? " key" : " keys") + ") opens under no other kek");
   }
+  for (auto& loss : losses_of_opener(context, kek)) found.push_back(std::move(loss));
   if (!found.empty()) found.insert(found.end(), why.begin(), why.end());
   return found;
 }
@@ -77,11 +106,19 @@ std::vector<std::string> losses_of_kek(op::Context& context, const op::VersionRe
 
 std::vector<std::string> losses(op::Context& context, const op::VersionRecord& version) {
   if (version.role == Role::kek) return losses_of_kek(context, version);
-  std::vector<std::string> why;
   if (!op::same_key(context, version).empty()) return {};
-  if (gives_back(op::bundles_with(context, op::labels_of_key(context, version), "keys"), Openers(context, nullptr), why)) return {};
-  if (why.empty()) return {"no bundle holds " + version.label() + ": what it protects is lost for ever"};
-  return {"no bundle of " + version.label() + " is left, and what it protects is lost for ever, unless it is elsewhere (" + join(why, "; ") + ")"};
+  std::vector<std::string> why;
+  const auto labels = op::labels_of_key(context, version);
+  const bool comes_back = gives_back(op::bundles_with(context, labels, "keys"), Openers(context, nullptr), why);
+  auto found = losses_of_store(context, version, labels, comes_back);
+  if (comes_back) return found;
+  for (auto& loss : losses_of_opener(context, version)) found.push_back(std::move(loss));
+  if (why.empty()) {
+    found.push_back("no bundle holds " + version.label() + ": what it protects is lost for ever");
+  } else {
+    found.push_back("no bundle of " + version.label() + " is left, and what it protects is lost for ever, unless it is elsewhere (" + join(why, "; ") + ")");
+  }
+  return found;
 }
 
 bool only_bad_bundles(op::Context& context, const op::VersionRecord& version) {

@@ -14,6 +14,7 @@
 #include "kmtool/keys/state.hpp"
 #include "kmtool/keys/succeed.hpp"
 #include "kmtool/op/copies.hpp"
+#include "kmtool/op/dependents.hpp"
 #include "rotate/kek.hpp"
 
 namespace kmtool::rotate {
@@ -157,20 +158,33 @@ class Run {
   }
 
   /// A bundle opens with this KEK alone; what a dry run would have re-wrapped by now does not count.
-  bool needed(const op::VersionRecord& kek) {
+  bool needed_by_bundle(const op::VersionRecord& kek) {
     const auto bundles = op::bundles_under(context_, op::labels_of_key(context_, kek));
     return std::any_of(bundles.begin(), bundles.end(), [&](const auto& bundle) {
       return std::none_of(report_.rewrapped.begin(), report_.rewrapped.end(), [&](const auto& done) { return done.file == bundle.path && done.kept.empty(); });
     });
   }
 
-  /// policy `destroy_after`, counted from the deactivation; never a KEK that a bundle needs.
+  /// Something opens with this key alone that nobody is asked about when policy destroys it: a bundle, the backup of a KEK that came from
+  /// elsewhere, a key that `apikey store` keeps. The last is said: it takes somebody to end it.
+  bool needed(const op::VersionRecord& version) {
+    if (version.role == Role::kek && needed_by_bundle(version)) return true;
+    if (version.role == Role::kek || version.role == Role::transport) return !opened_keks_.with(version).empty();
+    if (!op::same_key(context_, version).empty()) return false;  // they open with that one then
+    const auto stored = op::stored_under(context_, op::labels_of_key(context_, version));
+    if (stored.empty()) return false;
+    report_.notes.push_back(version.label() + " is due to be destroyed, and stays: " + counted(stored.size(), "stored key is", "stored keys are") +
+                            " sealed under it (kmtool apikey store --reseal)");
+    return true;
+  }
+
+  /// policy `destroy_after`, counted from the deactivation; never a key that something needs.
   void destroy_due() {
     for (const auto& version : context_.versions()) {
       const auto after = context_.home.policy.destroy_after.find(version.role);
       if (after == context_.home.policy.destroy_after.end() || version.state != State::deactivated || !version.changed) continue;
       if (*version.changed + after->second > context_.now()) continue;
-      if (version.role == Role::kek && needed(version)) continue;
+      if (needed(version)) continue;
       attempt(version.label(), [&] {
         if (keys::only_bad_bundles(context_, version)) {  // who made a backup counts on it
           throw Error::refused("G-VAULT", "it is due to be destroyed, but the last verification found every bundle that holds it bad",
@@ -185,6 +199,7 @@ class Run {
   op::Context& context_;
   const Request& request_;
   Report& report_;
+  op::OpenedKeks opened_keks_{context_};
   std::map<std::string, op::VersionRecord> settled_;
   std::vector<std::string> untried_;
 };

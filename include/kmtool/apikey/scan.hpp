@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "kmtool/apikey/registry.hpp"
+#include "kmtool/apikey/reseal.hpp"
 #include "kmtool/apikey/store.hpp"
 
 namespace kmtool::apikey {
@@ -98,6 +99,7 @@ struct ScanReport {
   std::vector<std::string> skipped;  ///< pipes, sockets and devices
   std::size_t readable = 0;          ///< how many of the named paths could be looked at at all
   std::vector<std::string> not_looked_for;  ///< stored keys that are too short
+  std::vector<NotOpened> lost;              ///< stored keys that cannot be opened any more: nobody knows what to look for
 };
 /// Files, and folders with all that is in them (symbolic links are followed only where they are named themselves, the inside of .git
 /// is passed over). Throws missing (66), before anything is read, where one of them is not there.
