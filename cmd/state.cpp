@@ -30,6 +30,7 @@ void print(Globals& globals, const op::Context& context, const keys::StateResult
     for (const auto& copy : result.others) json["same_key"].push_back(copy.label());
     for (const auto& bundle : result.affected)
       json["affected"].push_back({{"id", bundle.id}, {"path", bundle.path}, {"records", bundle.records}});
+    json["exposed"] = result.exposed;
     globals.out.json(json);
     return;
   }
@@ -38,6 +39,8 @@ void print(Globals& globals, const op::Context& context, const keys::StateResult
   for (const auto& copy : result.also) globals.out.line(copy.label() + " is " + std::string(to_text(copy.state)) + ": it is the same key");
   for (const auto& bundle : result.affected)
     globals.out.line("affected: " + bundle.path + " (" + counted(bundle.records, "record") + ")");
+  for (const auto& label : result.exposed)
+    globals.out.line("exposed: " + label + " was under it and is active: kmtool rotate " + label.substr(0, label.find('@')));
 }
 
 int run(Globals& globals, const StateOptions& o) {

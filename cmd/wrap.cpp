@@ -29,6 +29,7 @@ int run(Globals& globals, WrapOptions& o) {
   const auto target = request.all ? std::string("--all") : join(request.keys, " ");
   return op::recorded(options, op::Need::mutation, "wrap", target, [&](op::Context& context) {
     const auto made = transfer::wrap(context, request);
+    for (const auto& label : made.exposed) warn(globals, label + " was under a compromised kek: the bundle calls it compromised; kmtool rotate " + label.substr(0, label.find('@')));
     if (json_wanted(globals)) {
       Json json{{"bundle", made.bundle.id}, {"out", made.bundle.path}, {"records", made.bundle.records}, {"recipients", Json::array()}};
       for (const auto& recipient : made.recipients) {

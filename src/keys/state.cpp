@@ -4,10 +4,12 @@
 #include <map>
 #include <set>
 
+#include "kmtool/core/encoding.hpp"
 #include "kmtool/core/text.hpp"
 #include "kmtool/domain/name.hpp"
 #include "kmtool/domain/reason.hpp"
 #include "kmtool/op/copies.hpp"
+#include "kmtool/op/exposed.hpp"
 
 namespace kmtool::keys {
 
@@ -108,6 +110,23 @@ std::vector<op::BundleRecord> affected(op::Context& context, const op::VersionRe
   return bundles;
 }
 
+/// What was under a KEK is as good as known with it, and stays so when its bundles are moved to another: that is on record from here on.
+std::size_t expose(op::Context& context, StateResult& result, std::vector<journal::Change>& changes) {
+  const op::Exposed before(context);
+  const op::Copies copies(context);
+  const auto labels = op::ever_under(context, result.version);
+  std::set<std::string> ids;
+  for (const auto& label : labels) {
+    if (!before.has_row(label)) changes.push_back(op::Exposed::row(label, result.version.label()));
+    const auto ref = KeyRef::parse(label);
+    if (const auto version = context.find_version(ref.name, ref.version.value_or(0))) ids.merge(copies.same_key(version->id));
+  }
+  for (const auto& version : context.versions()) {
+    if (version.state == State::active && version.id != result.version.id && ids.contains(hex(version.id))) result.exposed.push_back(version.label());
+  }
+  return labels.size();
+}
+
 }  // namespace
 
 std::optional<Transition> transition_from(std::string_view text) {
@@ -170,6 +189,7 @@ StateResult change_state(op::Context& context, const StateRequest& request) {
   auto key = key_of(context, version);
   StateResult result;
   std::vector<journal::Change> changes;
+  std::size_t exposed = 0;
   if (verb.to == State::active && key.active && *key.active != version.version) {
     auto before = context.resolve(label_of(key.name, *key.active));
     if (request.transition == Transition::resume) {
@@ -185,6 +205,7 @@ StateResult change_state(op::Context& context, const StateRequest& request) {
   if (verb.to == State::compromised) {
     compromise_copies(context, result, now, request.reason, changes);
     result.affected = affected(context, result.version);
+    if (result.version.role == Role::kek) exposed = expose(context, result, changes);
   } else if (verb.to != State::active) {
     result.others = op::same_key(context, result.version);
   }
@@ -192,6 +213,7 @@ StateResult change_state(op::Context& context, const StateRequest& request) {
   Json details{{"from", from}, {"to", to_text(verb.to)}, {"reason", request.reason}};
   if (result.replaced) details["deactivated"] = result.replaced->label();
   if (!result.affected.empty()) details["affected_bundles"] = result.affected.size();
+  if (exposed > 0) details["exposed"] = exposed;
   for (const auto& copy : result.also) details["same_key"].push_back(copy.label());
   context.note("state " + std::string(verb.word), result.version.label(), std::move(details), std::move(changes));
   return result;

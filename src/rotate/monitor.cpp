@@ -11,6 +11,7 @@
 #include "kmtool/core/host.hpp"
 #include "kmtool/core/text.hpp"
 #include "kmtool/op/copies.hpp"
+#include "kmtool/op/exposed.hpp"
 #include "kmtool/rotate/rotate.hpp"
 #include "rotate/monitor_home.hpp"
 
@@ -46,6 +47,7 @@ class Look {
     }
     keys();
     compromised();
+    exposed();
     bundles();
     owed();
     for (auto& found : home_findings(context_)) add(found.status, std::move(found.what), std::move(found.lines));
@@ -122,6 +124,28 @@ class Look {
     add(critical, counted(alone.size(), "compromised key has", "compromised keys have") + " no successor", alone);
     add(critical, counted(going_on.size(), "copy", "copies") + " of compromised keys " + (going_on.size() == 1 ? "is" : "are") + " active", going_on);
     add(warning, counted(under.size(), "bundle is", "bundles are") + " under a compromised kek", under);
+  }
+
+  /// Keys that a KEK was over which is compromised: as good as known until another version has taken their place.
+  void exposed() {
+    const op::Exposed known(context_);
+    if (known.empty()) return;
+    const op::Copies copies(context_);
+    constexpr std::size_t most_named = 5;
+    std::vector<std::string> lines, names;
+    for (const auto& version : context_.versions()) {
+      if (version.state != State::active) continue;
+      const auto kek = known.by(version.label(), copies.same_key(version.id));
+      if (kek.empty()) continue;
+      const bool replaced = version.deactivate_at.has_value();
+      lines.push_back(version.label() + " was under " + kek + ", which is compromised: kmtool " +
+                      (replaced ? "state " + version.label() + " deactivate --reason TEXT" : "rotate " + version.name));
+      if (!replaced) names.push_back(version.name);
+    }
+    auto what = counted(lines.size(), "key was", "keys were") + " under a compromised kek";
+    if (names.size() > most_named) names.resize(most_named), names.emplace_back("...");
+    if (!names.empty()) what += ": kmtool rotate " + join(names, " ");
+    add(critical, std::move(what), std::move(lines));
   }
 
   void bundles() {

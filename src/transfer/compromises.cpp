@@ -5,7 +5,7 @@
 
 namespace kmtool::transfer {
 
-Compromises::Compromises(op::Context& context) : context_(context), copies_(context) {
+Compromises::Compromises(op::Context& context) : context_(context), copies_(context), exposed_(context) {
   for (const auto& version : context.versions()) {
     const bool retired = version.state == State::deactivated && version.activated;  // not one that came back for processing only
     const bool suspect = version.state == State::compromised || version.state == State::suspended || version.state == State::destroyed;
@@ -60,15 +60,25 @@ std::string Compromises::of(const bundle::Record& record) {
       found = suspect->second.label + ", the same key, was called compromised";
     }
   }
-  return found;
+  return found.empty() ? why_exposed(record) : found;
+}
+
+std::string Compromises::why_exposed(const bundle::Record& record) const {
+  if (exposed_.empty()) return {};
+  const auto kek = exposed_.by(label_of(record.name, record.version), copies_.same_key(record.id));
+  return kek.empty() ? "" : "the kek " + kek + ", which it was under, was called compromised: whoever has that may have the key too";
 }
 
 std::string Compromises::of(const bundle::Header& header) {
+  const auto kek = compromised_kek(header);
+  return kek.empty() ? "" : "the kek " + kek + ", which the bundle is under, was called compromised: whoever has it may have the key too";
+}
+
+std::string Compromises::compromised_kek(const bundle::Header& header) {
   for (const auto& recipient : header.recipients) {
     const auto [begin, end] = suspects_.equal_range(hex(recipient.id));
     for (auto found = begin; found != end; ++found) {
-      if (!compromised(found->second)) continue;
-      return "the kek " + found->second.label + ", which the bundle is under, was called compromised: whoever has it may have the key too";
+      if (compromised(found->second)) return found->second.label;
     }
   }
   return {};

@@ -157,7 +157,8 @@ op::VersionRecord version_to_be(op::Context& context, const ImportKekRequest& re
   if (const auto& quorum = proven.summary.header.quorum) version.quorum = fmt::format("{}/{}", quorum->needed, quorum->shares);
   const bool in_period = !record.expires || *record.expires > context.now();
   Compromises known(context);
-  const auto compromise = known.of(record);
+  auto compromise = known.of(record);
+  if (compromise.empty() && !proven.summary.header.quorum) compromise = known.of(proven.summary.header);
   const auto suspended = known.suspended(record), retired = suspended.empty() ? known.retired(record) : "";
   if (request.activate && (record.state != State::active || !in_period || !compromise.empty() || !suspended.empty() || !retired.empty())) {
     std::string why = "it was " + std::string(to_text(record.state)) + " when it was exported";

@@ -88,7 +88,7 @@ class Batch {
     const auto summary = bundle::read(reader, [&](const bundle::Record& record, std::size_t) {
       if (record.wrapped.size() <= bundle.from.recipient) throw Error::tampered(bundle.plan.final_path + " changed while it was read");
       Job job{index, record};
-      today_.bring_up_to_date(job.record);
+      today_.bring_up_to_date(job.record, !bundle.from.compromised_kek.empty());
       workers.push(std::move(job));
     });
     if (summary.file_digest == bundle.from.summary.file_digest) return;
@@ -98,6 +98,9 @@ class Batch {
   void written(Job&& job, std::vector<Bytes>&& wrapped) {
     auto& bundle = bundles_[job.bundle];
     job.record.wrapped = std::move(wrapped);
+    if (!bundle.from.compromised_kek.empty()) {  // of a file that the catalog did not know, this is learnt now
+      if (auto row = today_.exposure(job.record, bundle.from.compromised_kek)) outcome_.changes.push_back(*std::move(row));
+    }
     bundle.out->write(std::move(job.record));
     ++bundle.written;
     context_.progress("re-wrapping", ++done_, total_);
@@ -172,6 +175,10 @@ RewrapResult rewrap(op::Context& context, const RewrapRequest& request) {
     if (!bundle.compromised.empty()) {
       result.notes.push_back(join(bundle.compromised, ", ") + (bundle.compromised.size() == 1 ? " was" : " were") +
                              " called compromised since " + bundle.old.path + " was written: re-wrapped, it says so");
+    }
+    if (!bundle.exposed.empty()) {
+      result.notes.push_back(join(bundle.exposed, ", ") + (bundle.exposed.size() == 1 ? " was" : " were") + " under a compromised kek: re-wrapped, " +
+                             bundle.old.path + " calls " + (bundle.exposed.size() == 1 ? "it" : "them") + " compromised");
     }
     if (context.options.dry_run) {
       result.done.push_back({bundle.old.path, bundle.records, request.keep ? op::kept_name(context, bundle.old.path) : "", std::move(bundle.labels)});

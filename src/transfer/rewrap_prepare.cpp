@@ -92,6 +92,8 @@ Prepared prove(op::Context& context, const RewrapRequest& request, const op::Bun
   Prepared prepared;
   prepared.old = bundle;
   LineReader reader(bundle.path, bundle::max_line);
+  prepared.compromised_kek = today.compromised_kek(bundle::read_header(reader));
+  reader.rewind();
   std::map<std::string, policy::KeyFacts> kinds;  // one of each kind is judged
   std::map<KeyType, op::VersionRecord> types;
   auto summary = bundle::read(reader, [&](const bundle::Record& record, std::size_t) {
@@ -104,8 +106,9 @@ Prepared prove(op::Context& context, const RewrapRequest& request, const op::Bun
     types.emplace(record.type, std::move(version));
     if (context.options.dry_run) prepared.labels.push_back(label_of(record.name, record.version));
     auto now = record;
-    today.bring_up_to_date(now);
-    if (now.state == State::compromised && record.state != State::compromised) prepared.compromised.push_back(label_of(record.name, record.version));
+    today.bring_up_to_date(now, !prepared.compromised_kek.empty());
+    if (now.state != State::compromised || record.state == State::compromised) return;
+    (today.only_exposed(record) ? prepared.exposed : prepared.compromised).push_back(label_of(record.name, record.version));
   });
   if (!bundle.id.empty() && summary.header.id != bundle.id) throw Stays{"another bundle lies under this name now"};
   if (summary.header.kind != "keys") throw Stays{"it holds a kek, not keys: export the kek again"};
@@ -129,16 +132,30 @@ Prepared prove(op::Context& context, const RewrapRequest& request, const op::Bun
 
 }  // namespace
 
-Today::Today(op::Context& context) : compromises_(context) {
+Today::Today(op::Context& context) : context_(context), compromises_(context) {
   for (const auto& version : context.versions()) {  // a copy may have its original's id: one that is there speaks for both
     if (version.state != State::destroyed) versions_.insert_or_assign(version.id, std::pair{version.state, version.expires});
   }
 }
 
-void Today::bring_up_to_date(bundle::Record& record) {
+void Today::bring_up_to_date(bundle::Record& record, bool exposed) {
   const auto found = versions_.find(record.id);
   if (found != versions_.end() && found->second.first != State::destroyed) std::tie(record.state, record.expires) = found->second;
-  if (record.state != State::compromised && !compromises_.of(record).empty()) record.state = State::compromised;
+  if (record.state != State::compromised && (exposed || !compromises_.of(record).empty())) record.state = State::compromised;
+}
+
+bool Today::only_exposed(const bundle::Record& record) {
+  const auto found = versions_.find(record.id);
+  if (found != versions_.end() && found->second.first == State::compromised) return false;
+  const auto why = compromises_.of(record);
+  return why.empty() || why == compromises_.why_exposed(record);
+}
+
+std::optional<journal::Change> Today::exposure(const bundle::Record& record, const std::string& kek) const {
+  const auto label = label_of(record.name, record.version);
+  const auto version = context_.find_version(record.name, record.version);
+  if (compromises_.exposure_known(label) || (version && version->id != record.id)) return std::nullopt;
+  return op::Exposed::row(label, kek);
 }
 
 KekObjects::KekObjects(op::Context& context) : context_(context) {

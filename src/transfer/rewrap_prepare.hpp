@@ -24,6 +24,8 @@ struct Prepared {
   std::vector<policy::Waiver> waivers;
   std::vector<std::string> labels;  ///< of its keys; in a dry run only
   std::vector<std::string> compromised;  ///< labels of keys that the bundle does not call compromised yet
+  std::vector<std::string> exposed;      ///< the same of keys that a compromised KEK was over
+  std::string compromised_kek;           ///< a recipient that was called compromised; empty: none
 };
 
 /// Records as the catalog has their keys now: a bundle is older than that.
@@ -31,10 +33,16 @@ class Today {
  public:
   explicit Today(op::Context& context);
   /// Sets the state, and the end of the period, of the version that the record is. Compromised it is by a copy too. A key that was merely
-  /// destroyed may come back as what it was.
-  void bring_up_to_date(bundle::Record& record);
+  /// destroyed may come back as what it was. `exposed`: its bundle is under a compromised KEK, so that it is compromised too.
+  void bring_up_to_date(bundle::Record& record, bool exposed);
+  [[nodiscard]] std::string compromised_kek(const bundle::Header& header) { return compromises_.compromised_kek(header); }
+  /// A compromised KEK was over it, and no more than that is known against it.
+  [[nodiscard]] bool only_exposed(const bundle::Record& record);
+  /// The catalog's row for a key of a bundle under a compromised KEK; nullopt where it is there, or where the label is another key's here.
+  [[nodiscard]] std::optional<journal::Change> exposure(const bundle::Record& record, const std::string& kek) const;
 
  private:
+  op::Context& context_;
   Compromises compromises_;
   std::map<Bytes, std::pair<State, std::optional<UnixTime>>> versions_;  ///< by CKA_ID
 };

@@ -4,6 +4,8 @@
 
 #include "kmtool/core/file.hpp"
 #include "kmtool/op/bundle_out.hpp"
+#include "kmtool/op/copies.hpp"
+#include "kmtool/op/exposed.hpp"
 #include "kmtool/op/workers.hpp"
 #include "kmtool/transfer/transfer.hpp"
 
@@ -68,9 +70,22 @@ WrapResult preview(op::Context& context, const std::vector<op::VersionRecord>& k
   return result;
 }
 
+/// Those that a KEK was over which is compromised: whoever gets the bundle is told.
+std::set<std::string> exposed_among(op::Context& context, const std::vector<op::VersionRecord>& keys) {
+  std::set<std::string> labels;
+  const op::Exposed known(context);
+  if (known.empty()) return labels;
+  const op::Copies copies(context);
+  for (const auto& key : keys) {
+    if (!known.by(key.label(), copies.same_key(key.id)).empty()) labels.insert(key.label());
+  }
+  return labels;
+}
+
 using Objects = std::map<std::string, std::map<Part, pkcs11::Object>>;
 
-void wrap_all(op::Context& context, op::BundleOut& out, const std::vector<op::VersionRecord>& keys, const Objects& objects, int sessions) {
+void wrap_all(op::Context& context, op::BundleOut& out, const std::vector<op::VersionRecord>& keys, const Objects& objects, int sessions,
+              const std::set<std::string>& exposed) {
   std::uint64_t done = 0;
   const auto object_of = [&](const op::VersionRecord* key) -> const pkcs11::Object& {
     return objects.at(key->label()).at(op::wrapped_part(key->role));
@@ -85,6 +100,7 @@ void wrap_all(op::Context& context, op::BundleOut& out, const std::vector<op::Ve
       [&](const op::VersionRecord* key, std::vector<Bytes>&& wrapped) {
         auto record = op::BundleOut::record_of(*key, object_of(key));
         record.wrapped = std::move(wrapped);
+        if (exposed.contains(key->label())) record.state = State::compromised;
         out.write(std::move(record));
         context.progress("wrapping", ++done, keys.size());
       });
@@ -107,6 +123,8 @@ WrapResult wrap(op::Context& context, const WrapRequest& request) {
   const auto target = home::check_bundle_output(request.out, context.options.overwrite);
   auto result = preview(context, keks, keys, target);
   result.skipped = skipped;
+  const auto exposed = exposed_among(context, keys);
+  result.exposed.assign(exposed.begin(), exposed.end());
 
   auto objects = context.objects_of(keys);
   objects.merge(context.objects_of(keks));
@@ -132,7 +150,7 @@ WrapResult wrap(op::Context& context, const WrapRequest& request) {
   context.run(plan, [&] {
     AtomicFile file(target, context.options.overwrite, plan.files[0].temporary_path);
     op::BundleOut out(context, file, std::move(found), id, keys.size(), waivers, algorithm);
-    wrap_all(context, out, keys, objects, request.sessions);
+    wrap_all(context, out, keys, objects, request.sessions, exposed);
     result.bundle = out.finish();
     op::keep_replaced(plan.files[0]);
     file.commit();

@@ -21,6 +21,7 @@ struct StateResult {
   std::vector<op::BundleRecord> affected;     ///< compromise: the bundles that hold it, or need it (KEK)
   std::vector<op::VersionRecord> also;        ///< compromise: restored copies and originals, which are the same key: compromised with it
   std::vector<op::VersionRecord> others;      ///< suspend, deactivate, destroy: versions that are the same key, and stay as they are
+  std::vector<std::string> exposed = {};      ///< compromise of a KEK: labels of active keys that were ever under it, which must be rotated
 };
 
 /// What would be lost with the objects of this version: one text each; empty when every bundle that needs it can be opened
@@ -31,7 +32,8 @@ std::vector<std::string> losses(op::Context& context, const op::VersionRecord& v
 bool only_bad_bundles(op::Context& context, const op::VersionRecord& version);
 
 /// Makes one transition, recorded with time and reason. Activating a version deactivates the one that was active. Destroying
-/// removes the token's objects (SP 800-57 part 1 r5, 8.3.4). Throws refused (77) for a transition that is not legal.
+/// removes the token's objects (SP 800-57 part 1 r5, 8.3.4). With a KEK that is compromised every key that was under it goes on record as
+/// exposed (op::Exposed). Throws refused (77) for a transition that is not legal.
 StateResult change_state(op::Context& context, const StateRequest& request);
 
 /// The rows of one transition, for operations that make it among other things. `when` is the journal's time.

@@ -22,6 +22,7 @@ struct WrapResult {
   std::vector<bundle::Recipient> recipients;
   std::vector<std::string> skipped;  ///< with all: keys that may not leave the token, and why
   std::string kept;                  ///< where the bundle that lay there was moved to: it is the only one with some key; empty: nowhere
+  std::vector<std::string> exposed = {};  ///< labels of keys that were under a compromised KEK: the bundle calls them compromised
 };
 /// Wraps key versions under one or more KEKs into a bundle (DESIGN.md). One C_WrapKey per key and KEK. With `all`: every
 /// exportable version that may be wrapped; non-exportable ones are named in `skipped`.
