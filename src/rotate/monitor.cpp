@@ -13,6 +13,7 @@
 #include "kmtool/op/copies.hpp"
 #include "kmtool/op/exposed.hpp"
 #include "kmtool/rotate/rotate.hpp"
+#include "rotate/bundled.hpp"
 #include "rotate/monitor_home.hpp"
 
 namespace kmtool::rotate {
@@ -49,6 +50,7 @@ class Look {
     compromised();
     exposed();
     bundles();
+    unbundled();
     owed();
     for (auto& found : home_findings(context_)) add(found.status, std::move(found.what), std::move(found.lines));
     if (const auto oddity = clock_oddity(context_); !oddity.empty()) add(warning, "the clock is behind the journal", {oddity});
@@ -165,6 +167,22 @@ class Look {
     add(critical, counted(bad.size(), "bundle is", "bundles are") + " not what was written", bad);
     add(warning, counted(missing.size(), "bundle is", "bundles are") + " missing", missing);
     add(warning, counted(unverified.size(), "bundle", "bundles") + " unverified for " + duration_text(request_.unverified), unverified);
+  }
+
+  /// Keys that were wrapped once and rotated since: what is lost with the token is the version in use. Keys that no bundle ever held are kept
+  /// so on purpose.
+  void unbundled() {
+    const Bundled bundled(context_);
+    std::vector<std::string> lines;
+    for (const auto& version : context_.versions()) {
+      if (version.state != State::active || version.role == Role::kek) continue;
+      const auto before = bundled.left_behind(version);
+      if (!before) continue;
+      const auto how = version.extractable ? "wrap " + (version.deactivate_at ? version.label() : version.name) + " --kek KEK --out FILE"
+                                           : "rotate " + version.name + " --backup FILE";
+      lines.push_back(version.label() + " is in no bundle; " + before->label() + " is: kmtool " + how);
+    }
+    add(warning, counted(lines.size(), "active key is", "active keys are") + " in no bundle, an older version is", std::move(lines));
   }
 
   void owed() {

@@ -15,6 +15,7 @@
 #include "kmtool/keys/succeed.hpp"
 #include "kmtool/op/copies.hpp"
 #include "kmtool/op/dependents.hpp"
+#include "rotate/bundled.hpp"
 #include "rotate/kek.hpp"
 
 namespace kmtool::rotate {
@@ -48,6 +49,7 @@ class Run {
       attempt(keys[i].name, [&] { rotate_key(keys[i]); });
       if (keys.size() > 1) context_.progress("rotating", i + 1, keys.size());
     }
+    name_unbundled();
     if (request_.due) {
       finish_open_rotations();
       destroy_due();
@@ -130,7 +132,24 @@ class Run {
     if (!backed_up && request_.backup && !request_.names.empty()) {
       throw Error::usage(from.label() + " was not backed up at birth: --backup would write nothing", "leave out --backup; an exportable key goes into a bundle by kmtool wrap");
     }
-    succeed(context_, request_, std::move(wanted), report_);
+    const auto made = succeed(context_, request_, std::move(wanted), report_);
+    if (made.backup) return;
+    if (!bundled_) bundled_.emplace(context_);
+    if (auto before = bundled_->left_behind(made.to)) unbundled_.emplace_back(made.to.label(), before->label());
+  }
+
+  /// No rotation puts an exportable key into a bundle: the copy that there is would be of the old version for ever.
+  void name_unbundled() {
+    if (unbundled_.empty()) return;
+    std::vector<std::string> names, labels, before;
+    for (const auto& [label, old] : unbundled_) {
+      names.push_back(label.substr(0, label.find('@')));
+      labels.push_back(label);
+      before.push_back(old);
+    }
+    const bool one = labels.size() == 1;
+    report_.notes.push_back(join(labels, ", ") + (one ? " is" : " are") + " in no bundle; " + join(before, ", ") + (one ? " is" : " are") + ": kmtool wrap " +
+                            join(names, " ") + " --kek KEK --out FILE");
   }
 
   /// Activations and ends of overlaps whose time has come.
@@ -202,6 +221,8 @@ class Run {
   op::OpenedKeks opened_keks_{context_};
   std::map<std::string, op::VersionRecord> settled_;
   std::vector<std::string> untried_;
+  std::optional<Bundled> bundled_;  ///< as it was before the first key was rotated
+  std::vector<std::pair<std::string, std::string>> unbundled_;  ///< new versions that are in no bundle, and the older ones that are
 };
 
 /// A mistyped path must not be a failure of every later run: that a file was a bundle once, only the catalog can know.

@@ -70,6 +70,8 @@ class Monitor(harness.Case):
         self.assertIn("2 compromised keys have no successor", self.check(2, "CRITICAL").out)
         self.run_ok("rotate", "copy", "--backup", self.dir / "copy.kmb", "--kek", "root")
         self.run_ok("rotate", "cargo")
+        self.assertIn("1 active key is in no bundle, an older version is", self.check(1, "WARNING").out)
+        self.run_ok("wrap", "cargo", "--kek", "root", "--out", self.dir / "cargo2.kmb")
         self.check(0, "OK")
 
     @unittest.skipUnless(FAKETIME, "needs faketime")
