@@ -204,6 +204,15 @@ def change_policy(place):
     path.chmod(0o600)
 
 
+def switch_sink_off(place):
+    """The acceptance is an intent and an outcome: the sink so far is told before."""
+    path = place.home / "policy.json"
+    text = path.read_text()
+    path.write_text(text.replace('"checkpoint_sink": null', f'"checkpoint_sink": "file:{place.home.parent}/sink"'))
+    place.must("policy", "accept")
+    path.write_text(text + "\n")
+
+
 def accept_policy(place, base):
     repaired = place.run("doctor", "--repair")
     require(repaired.code in (0, 1), f"doctor --repair: {repaired}")
@@ -249,6 +258,7 @@ JOBS |= {
     "signer-rotate": Job(["signer", "rotate"], lambda place, result: must(place, "verify", "{dir}/good.kmb"), after=repair_then(signers_as_listed)),
     "signer-trust": Job(["signer", "trust", "{dir}/other.pem", "--name", "other"]),
     "policy-accept": Job(["policy", "accept"], setup=change_policy, after=accept_policy),
+    "policy-switch": Job(["policy", "accept"], setup=switch_sink_off, after=accept_policy),
     "home-backup": Job(["home", "backup", "{out}/h.db"], restores, files=("h.db",)),
     "checkpoint": Job(["audit", "checkpoint", "--out", "{out}/cp"], files=("cp",)),
     "apikey-create": Job(["apikey", "create", "--app", "shop", "--ip", "10.0.0.1"], checks),
