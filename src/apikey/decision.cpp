@@ -118,6 +118,7 @@ class Judge {
   template <class T>
   static std::string list(const std::vector<T>& entries) {
     std::vector<std::string> texts;
+    texts.reserve(entries.size());
     for (const auto& entry : entries) texts.push_back(entry.text());
     return join(texts, " or ");
   }

@@ -1,5 +1,7 @@
 #include "kmtool/audit/record.hpp"
 
+#include <fmt/format.h>
+
 #include <set>
 
 #include "audit/log_keys.hpp"
@@ -24,7 +26,7 @@ void check_objects(op::Context& context, const VerifyOptions& wanted, RecordRepo
   const auto found = op::compare_objects(context);
   report.keys = found.good;
   const auto before = report.findings.size();
-  for (const auto& [label, wrong] : found.wrong) report.findings.push_back("key " + label + ": " + wrong + ": changed or destroyed behind kmtool's back");
+  for (const auto& [label, wrong] : found.wrong) report.findings.push_back(fmt::format("key {}: {}: changed or destroyed behind kmtool's back", label, wrong));
   const auto homes = op::other_homes(context, found.foreign);
   auto explained = op::found_at_rollback(context);
   for (const auto* list : {&found.foreign, &found.nameless}) {
@@ -81,8 +83,8 @@ RecordReport verify_record(const op::Options& options, const VerifyOptions& want
   request.stop = options.stop;
   report.record = journal::verify(reader.home.paths.journal(), request);
   report.findings = report.record.findings;
-  const auto finding = [&](const Error& error) {
-    if (error.exit() != ExitCode::damaged) throw error;
+  const auto finding = [&](const Error& error) {  // in a handler
+    if (error.exit() != ExitCode::damaged) throw;
     report.findings.push_back(error.message());
   };
   try {

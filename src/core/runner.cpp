@@ -30,6 +30,7 @@ struct Head {
 
 std::vector<char*> pointers(std::vector<std::string>& words) {
   std::vector<char*> out;
+  out.reserve(words.size() + 1);
   for (auto& word : words) out.push_back(word.data());
   out.push_back(nullptr);
   return out;
@@ -97,7 +98,8 @@ std::int32_t start(std::string_view message) {
 std::string in_path(const std::string& program) {
   if (program.find('/') != std::string::npos) return program;
   for (const auto& folder : split(search_path, ':')) {
-    const auto path = folder + "/" + program;
+    auto path = folder;
+    path.append("/").append(program);
     if (access(path.c_str(), X_OK) == 0) return path;
   }
   return program;
@@ -131,10 +133,10 @@ Runner::Runner() {
   if (child_ < 0) throw Error::from_errno("fork", "a process that starts programs", errno);
   if (child_ != 0) return;
   // Ctrl-C is kmtool's affair; the runner ends when the channel closes.
-  std::signal(SIGINT, SIG_IGN);
-  std::signal(SIGTERM, SIG_DFL);
-  std::signal(SIGPIPE, SIG_DFL);
-  std::signal(SIGXFSZ, SIG_DFL);
+  if (std::signal(SIGINT, SIG_IGN) == SIG_ERR) _exit(1);
+  for (const int number : {SIGTERM, SIGPIPE, SIGXFSZ}) {
+    if (std::signal(number, SIG_DFL) == SIG_ERR) _exit(1);
+  }
   const int channel = dup2(other.get(), 3);
   fcntl(channel, F_SETFD, FD_CLOEXEC);
   close_range(4, ~0U, 0);

@@ -65,8 +65,20 @@ struct Guarded {
   std::string why = {}, how = {};     ///< why not, and what tells it
 };
 
+/// A restore may have forgotten backups of a version that it remembers.
+bool older_than_restore(op::Context& context, const op::VersionRecord& version) {
+  const auto row = context.journal().proven("rollback", "accepted");
+  if (!row) return false;
+  std::optional<UnixTime> when;
+  context.journal().each_entry(row->seq, [&](const journal::Entry& entry) {
+    when = parse_rfc3339(entry.json().value("time", ""));
+    return false;
+  });
+  return !when || version.created <= *when;
+}
+
 /// What of this KEK lies behind a quorum: where it came from, and its backups.
-std::vector<Guarded> guarded(const op::Context& context, const op::VersionRecord& kek) {
+std::vector<Guarded> guarded(op::Context& context, const op::VersionRecord& kek) {
   std::vector<Guarded> found;
   if (!kek.quorum.empty()) found.push_back({"what " + kek.label() + " was imported from", kek.quorum});
   const auto backups = op::backups_of_kek(context, kek);
@@ -76,15 +88,16 @@ std::vector<Guarded> guarded(const op::Context& context, const op::VersionRecord
     found.push_back({"the backup " + printable(bundle.path) + " of " + kek.label(), std::move(quorum),
                      "for an earlier kmtool wrote it, and that file is not there", "put it back under that name for the rotation, or"});
   }
-  if (kek.role == Role::kek && kek.origin == "adopted" && backups.empty()) {
-    found.push_back({"the backup that " + kek.label() + " may have", std::nullopt, "for it came back after a restore, or another home made it",
+  const bool forgotten = kek.origin == "adopted" || (kek.origin == "generated" && older_than_restore(context, kek));
+  if (kek.role == Role::kek && forgotten && backups.empty()) {
+    found.push_back({"the backup that " + kek.label() + " may have", std::nullopt, "for it is older than a restore of the home, or another home made it",
                      "kmtool inspect FILE tells of such a bundle;"});
   }
   return found;
 }
 
 /// Custodians' shares open a value that a layer lies over: a successor without it would be worth less than the old one.
-void require_quorum(const op::Context& context, const SuccessorRequest& request, std::vector<std::string>& notes) {
+void require_quorum(op::Context& context, const SuccessorRequest& request, std::vector<std::string>& notes) {
   for (const auto& [what, quorum, why, how] : guarded(context, request.from)) {
     if (!request.quorum.empty()) {
       if (quorum && needed_of(request.quorum) < needed_of(*quorum)) {

@@ -148,6 +148,7 @@ std::vector<journal::Change> found_rows(const std::vector<pkcs11::Object>& objec
   std::map<std::string, std::size_t> count;
   for (const auto& object : objects) ++count[describe(object)];
   std::vector<journal::Change> rows;
+  rows.reserve(count.size());
   for (const auto& [text, n] : count) rows.push_back({found_kind, found_id(text), Json{{"object", text}, {"count", n}}});
   return rows;
 }
@@ -159,6 +160,7 @@ std::vector<journal::Change> found_no_more(Context& context, const std::vector<p
     if (const auto text = describe(object); found.contains(text)) gone.insert(found_id(text));
   }
   std::vector<journal::Change> rows;
+  rows.reserve(gone.size());
   for (const auto& id : gone) rows.push_back({found_kind, id, std::nullopt});
   return rows;
 }

@@ -26,6 +26,7 @@ op::BundleRecord preview(const std::filesystem::path& target, const op::VersionR
   row.records = 2;
   row.keys = {kek.label()};
   std::vector<bundle::Recipient> lines;
+  lines.reserve(recipients.size());
   for (const auto& recipient : recipients) lines.push_back(recipient.line);
   row.take_recipients(lines);
   return row;

@@ -303,7 +303,7 @@ class Newborn(harness.Case):
         words = ("rotate", "vault", "--backup", self.dir / "vault2.kmk", "--kek", "root")
         failed = self.kmtool(*words, "--json")
         self.assertEqual((failed.code, failed.json()["rotated"]), (1, []))
-        self.assertIn("opens with a quorum of custodians is not on record, for it came back after a restore", failed.json()["failed"][0]["message"])
+        self.assertIn("opens with a quorum of custodians is not on record, for it is older than a restore", failed.json()["failed"][0]["message"])
         self.assertIn("--quorum M/N --shares DIR; or --quorum none", failed.json()["failed"][0]["hint"])
         self.assertIn("(--quorum M/N --shares DIR | --quorum none)", self.kmtool("rotate", "vault").err)
         self.refused(64, *words, "--quorum", "none", "--shares", self.dir / "shares", says="makes no shares")
@@ -314,6 +314,26 @@ class Newborn(harness.Case):
         # The successor's backup is on record, and so is that it needs none.
         self.ok("rotate", "vault", "--backup", self.dir / "vault3.kmk", "--kek", "root")
         self.ok("rotate", "pay", "--backup", self.dir / "pay2.kmb", "--kek", "vault")
+
+    def test_an_export_that_the_restore_forgot_is_asked_for(self):
+        """The KEK is on record from before; that it went out behind a quorum since is not."""
+        self.home = self.embedded_home("exporting")
+        self.env = dict(self.env, KMTOOL_HOME=str(self.home))
+        for name in ("parent", "old"):
+            self.ok("gen", name, "--role", "kek", "--exportable")
+        self.ok("home", "backup", self.dir / "exporting.kmh")
+        self.ok("export-kek", "old", "--to-kek", "parent", "--out", self.dir / "old.kmk", "--quorum", "2/3", "--shares", self.dir / "old-shares")
+        self.ok("home", "restore", self.dir / "exporting.kmh", "--force")
+        self.ok("doctor", "--accept-rollback", "--reason", "a test")
+        words = ("rotate", "old", "--backup", self.dir / "old2.kmk", "--kek", "parent")
+        failed = self.kmtool(*words, "--json")
+        self.assertEqual((failed.code, failed.json()["rotated"]), (1, []))
+        self.assertIn("older than a restore", failed.json()["failed"][0]["message"])
+        self.ok(*words, "--quorum", "2/3", "--shares", self.dir / "old2-shares")
+        # One that was made since has all of its past on record.
+        time.sleep(1.1)
+        self.ok("gen", "new", "--role", "kek", "--exportable")
+        self.ok("rotate", "new", "--backup", self.dir / "new2.kmk", "--kek", "parent")
 
 
 class Imported(harness.Case):

@@ -48,7 +48,7 @@ struct UsageCount {
   void add(const UsageCount& other);
   bool operator==(const UsageCount&) const = default;
 };
-inline const std::string unknown_id = "-";
+inline const std::string unknown_id = "-";  // NOLINT(cert-err58-cpp): so short a text allocates nothing
 using UsageCounts = std::map<std::string, UsageCount>;  ///< by id
 
 /// Counts one decision in memory. `second` of the request's clock carries the burst's window.
