@@ -129,7 +129,7 @@ VersionRecord Context::resolve(const std::string& reference) const {
                          near.empty() ? "kmtool list shows the keys of this home" : "did you mean " + near);
   }
   if (!ref.version && !key->active) {
-    throw Error::missing("key " + ref.name + " has no active version", "name the version that you mean, such as " + label_of(ref.name, key->latest));
+    throw Error::missing("key " + ref.name + " has no active version", "name the version that you mean, such as " + label_of(ref.name, key->latest) + ", or make one that is active: kmtool rotate " + ref.name);
   }
   const int number = ref.version ? *ref.version : *key->active;
   const auto version = find_version(ref.name, number);
