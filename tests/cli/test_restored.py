@@ -317,23 +317,23 @@ class Newborn(harness.Case):
 
     def test_an_export_that_the_restore_forgot_is_asked_for(self):
         """The KEK is on record from before; that it went out behind a quorum since is not."""
-        self.home = self.embedded_home("exporting")
-        self.env = dict(self.env, KMTOOL_HOME=str(self.home))
+        home = self.embedded_home("exporting")
+        run = lambda *words: self.ok(*words, home=home)  # noqa: E731
         for name in ("parent", "old"):
-            self.ok("gen", name, "--role", "kek", "--exportable")
-        self.ok("home", "backup", self.dir / "exporting.kmh")
-        self.ok("export-kek", "old", "--to-kek", "parent", "--out", self.dir / "old.kmk", "--quorum", "2/3", "--shares", self.dir / "old-shares")
-        self.ok("home", "restore", self.dir / "exporting.kmh", "--force")
-        self.ok("doctor", "--accept-rollback", "--reason", "a test")
+            run("gen", name, "--role", "kek", "--exportable")
+        run("home", "backup", self.dir / "exporting.kmh")
+        run("export-kek", "old", "--to-kek", "parent", "--out", self.dir / "old.kmk", "--quorum", "2/3", "--shares", self.dir / "old-shares")
+        run("home", "restore", self.dir / "exporting.kmh", "--force")
+        run("doctor", "--accept-rollback", "--reason", "a test")
         words = ("rotate", "old", "--backup", self.dir / "old2.kmk", "--kek", "parent")
-        failed = self.kmtool(*words, "--json")
+        failed = self.kmtool(*words, "--json", home=home)
         self.assertEqual((failed.code, failed.json()["rotated"]), (1, []))
         self.assertIn("older than a restore", failed.json()["failed"][0]["message"])
-        self.ok(*words, "--quorum", "2/3", "--shares", self.dir / "old2-shares")
+        run(*words, "--quorum", "2/3", "--shares", self.dir / "old2-shares")
         # One that was made since has all of its past on record.
         time.sleep(1.1)
-        self.ok("gen", "new", "--role", "kek", "--exportable")
-        self.ok("rotate", "new", "--backup", self.dir / "new2.kmk", "--kek", "parent")
+        run("gen", "new", "--role", "kek", "--exportable")
+        run("rotate", "new", "--backup", self.dir / "new2.kmk", "--kek", "parent")
 
 
 class Imported(harness.Case):
