@@ -4,7 +4,6 @@
 #include <set>
 
 #include "kmtool/core/count.hpp"
-#include "kmtool/core/host.hpp"
 #include "kmtool/core/text.hpp"
 #include "kmtool/domain/name.hpp"
 #include "kmtool/keys/state.hpp"
@@ -45,10 +44,9 @@ class Openers {
 /// Why this bundle gives nothing back, as far as this host can tell; empty: it does.
 std::string gone(const op::BundleRecord& bundle) {
   if (!bundle.bad.empty()) return "the last verification found: " + bundle.bad;
-  if (bundle.host != host_name()) return {};
+  if (!op::moved_away(bundle)) return {};
   std::error_code error;
-  if (!std::filesystem::exists(bundle.path, error)) return "it is not there: moved, or lost";
-  return op::lies_at(bundle.path, bundle.id) ? "" : "what lies there is not that bundle";
+  return std::filesystem::exists(bundle.path, error) ? "what lies there is not that bundle" : "it is not there: moved, or lost";
 }
 
 /// Is one of them there, and somebody can open it? Why those are not there, in `why`.
