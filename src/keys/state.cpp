@@ -110,6 +110,9 @@ std::vector<op::BundleRecord> affected(op::Context& context, const op::VersionRe
   return bundles;
 }
 
+/// A KEK, or a key that opens KEKs which other sites wrap for it.
+bool protects_keys(const op::VersionRecord& version) { return version.role == Role::kek || version.role == Role::transport; }
+
 /// What was under a KEK is as good as known with it, and stays so when its bundles are moved to another: that is on record from here on.
 std::size_t expose(op::Context& context, StateResult& result, std::vector<journal::Change>& changes) {
   const op::Exposed before(context);
@@ -205,7 +208,7 @@ StateResult change_state(op::Context& context, const StateRequest& request) {
   if (verb.to == State::compromised) {
     compromise_copies(context, result, now, request.reason, changes);
     result.affected = affected(context, result.version);
-    if (result.version.role == Role::kek) exposed = expose(context, result, changes);
+    if (protects_keys(result.version)) exposed = expose(context, result, changes);
   } else if (verb.to != State::active) {
     result.others = op::same_key(context, result.version);
   }

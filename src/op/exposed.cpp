@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "kmtool/core/encoding.hpp"
+#include "kmtool/crypto/public_key.hpp"
 #include "kmtool/domain/name.hpp"
 #include "kmtool/op/copies.hpp"
 #include "op/state.hpp"
@@ -42,7 +43,7 @@ class History {
   }
 
  private:
-  /// Of one bundle, or of what one command restored: a bundle's id never changes its KEKs.
+  /// Of one bundle, or of what one command restored: a bundle's id never changes its KEKs. Public keys stand among them by their fingerprint.
   struct Group {
     std::set<std::string> keks, keys;
   };
@@ -52,7 +53,9 @@ class History {
       const auto kind = change.value("kind", ""), id = change.value("id", "");
       const auto value = change.value("value", Json());
       if (kind == "bundle" && value.is_object() && value.value("quorum", "").empty()) {
-        for (const auto& kek : value.value("keks", Json::array())) groups_[id].keks.insert(kek.get<std::string>());
+        for (const auto* who : {"keks", "public_keys"}) {
+          for (const auto& name : value.value(who, Json::array())) groups_[id].keks.insert(name.get<std::string>());
+        }
       }
       if (kind != "bundle-part" || !value.is_array()) continue;
       for (const auto& key : value) groups_[id.substr(0, id.find('/'))].keys.insert(key.get<std::string>());
@@ -72,8 +75,10 @@ class History {
   void imported(const Context& context, std::uint64_t seq, const Json& entry) {
     const auto label = entry.value("target", "");
     const auto version = entry.value("phase", "") == "intent" ? version_of(context, label) : std::nullopt;
-    if (!version || !version->quorum.empty()) return;
-    groups_["import-kek " + std::to_string(seq)] = {{entry.value("details", Json::object()).value("opened_by", "")}, {label}};
+    if (!version) return;
+    const auto details = entry.value("details", Json::object());
+    const auto quorum = details.value("quorum", version->quorum);  // entries of an earlier kmtool do not say
+    if (quorum.empty()) groups_["import-kek " + std::to_string(seq)] = {{details.value("opened_by", "")}, {label}};
   }
 
   std::map<std::string, Group> groups_;
@@ -105,7 +110,8 @@ journal::Change Exposed::row(const std::string& label, const std::string& kek) {
 
 std::set<std::string> ever_under(Context& context, const VersionRecord& kek) {
   const History history(context);
-  const auto own = labels_of_key(context, kek);
+  auto own = labels_of_key(context, kek);
+  if (kek.role == Role::transport && kek.public_spki) own.insert(crypto::PublicKey::from_spki(*kek.public_spki).fingerprint());
   std::set<std::string> found;
   std::vector<std::set<std::string>> open{own};
   while (!open.empty()) {

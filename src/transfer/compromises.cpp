@@ -66,7 +66,7 @@ std::string Compromises::of(const bundle::Record& record) {
 std::string Compromises::why_exposed(const bundle::Record& record) const {
   if (exposed_.empty()) return {};
   const auto kek = exposed_.by(label_of(record.name, record.version), copies_.same_key(record.id));
-  return kek.empty() ? "" : "the kek " + kek + ", which it was under, was called compromised: whoever has that may have the key too";
+  return kek.empty() ? "" : kek + ", which it was under, was called compromised: whoever has that may have the key too";
 }
 
 std::string Compromises::of(const bundle::Header& header) {

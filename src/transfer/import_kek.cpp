@@ -32,6 +32,12 @@ std::string names_of(const bundle::Header& header) {
   return join(names, ", ");
 }
 
+/// `3/5`; empty: whoever has the opener needs no shares.
+std::string quorum_of(const Proven& proven) {
+  const auto& quorum = proven.summary.header.quorum;
+  return quorum ? fmt::format("{}/{}", quorum->needed, quorum->shares) : "";
+}
+
 /// The version that is this recipient's key, if it is on this token.
 std::optional<op::VersionRecord> version_of(const std::vector<op::VersionRecord>& versions, const bundle::Recipient& recipient) {
   for (const auto& version : versions) {
@@ -154,7 +160,7 @@ op::VersionRecord version_to_be(op::Context& context, const ImportKekRequest& re
   version.created = record.created;
   version.expires = record.expires;
   version.token_serial = context.token().info().serial;
-  if (const auto& quorum = proven.summary.header.quorum) version.quorum = fmt::format("{}/{}", quorum->needed, quorum->shares);
+  version.quorum = quorum_of(proven);
   const bool in_period = !record.expires || *record.expires > context.now();
   Compromises known(context);
   auto compromise = known.of(record);
@@ -259,6 +265,7 @@ Json details_of(const Proven& proven) {
   Json details{{"bundle", header.id}, {"digest", proven.summary.file_digest}, {"signer", proven.summary.signature.key}, {"opened_by", proven.opener.label()}};
   details["algorithm"] = header.recipients[proven.recipient].algorithm_text();
   details["creator_token"] = header.token.serial;
+  details["quorum"] = quorum_of(proven);
   details["waived_there"] = Json::array();
   for (const auto& waiver : header.waivers) details["waived_there"].push_back({{"rule", waiver.rule}, {"reason", waiver.reason}});
   return details;

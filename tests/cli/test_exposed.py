@@ -35,12 +35,12 @@ class Exposed(harness.Case):
         said = self.ok("state", "root@1", "compromise", "--reason", "a token was stolen")
         self.assertIn("exposed: pay@1 was under it and is active: kmtool rotate pay\n", said.out)
         self.assertNotIn("idle", said.out)
-        self.refused(77, "unwrap", self.file, "pay", "--as", "p1", "--activate", says="the kek root@1")
+        self.refused(77, "unwrap", self.file, "pay", "--as", "p1", "--activate", says="root@1, which it was under")
         moved = self.ok("rotate", "root", "--rewrap-all")
         self.assertIn("pay@1, idle@1, gone@1 were under a compromised kek: re-wrapped,", moved.err)
         self.assertEqual(self.records(), {"pay": "compromised", "idle": "compromised", "gone": "compromised"})
         for name in ("pay", "gone"):
-            self.refused(77, "unwrap", self.file, name, "--as", "p1", "--activate", says="the kek root@1, which it was under, was called compromised")
+            self.refused(77, "unwrap", self.file, name, "--as", "p1", "--activate", says="root@1, which it was under, was called compromised")
         self.assertEqual(self.ok_json("unwrap", self.file, "pay", "--as", "p1")["keys"][0]["state"], "compromised")
         look = self.monitor()
         self.assertEqual(look.code, 2, look)
@@ -54,6 +54,24 @@ class Exposed(harness.Case):
         self.ok("state", "pay@1", "deactivate", "--reason", "over")
         self.assertNotIn("was under", self.monitor().out)
         self.assertIs(self.ok_json("doctor")["healthy"], True)
+
+    def test_what_a_transport_key_brought(self):
+        """Whoever has the transport key, and the bundle that was made for it, has the KEK and what is under that."""
+        away = self.embedded_home("away-of-transport")
+        self.ok("gen", "inbound", "--role", "transport", "--type", "ec-p521")
+        pem, request = self.dir / "inbound.pem", self.dir / "inbound.kmk"
+        pem.write_text(self.ok("show", "inbound", "--public").out)
+        shown = self.ok("show", "inbound").out.splitlines()
+        fingerprint = [line.split()[-1] for line in shown if line.startswith("public key")][0]
+        self.ok("gen", "brought", "--role", "kek", "--exportable", home=away)
+        self.ok("export-kek", "brought", "--to-public-key", pem, "--fingerprint", fingerprint, "--out", request, home=away)
+        self.ok("import-kek", request, "--signer", away / "signers/document.pem", "--activate")
+        self.bundle("pay", kek="brought")
+        self.ok("gen", "apart", "--role", "data", "--exportable")
+        self.ok("wrap", "apart", "--kek", "root", "--out", self.dir / "apart.kmb")
+        self.assertEqual(self.compromise("inbound@1"), ["brought@1", "pay@1"])
+        self.assertIn("pay@1 was under inbound@1, which is compromised: kmtool rotate pay", self.monitor().out)
+        self.refused(77, "unwrap", self.file, "pay", "--as", "p1", "--activate", says="inbound@1, which it was under, was called compromised")
 
     def test_each_way_out_of_it(self):
         self.bundle("one", "two", "three", "four")
@@ -82,7 +100,7 @@ class Exposed(harness.Case):
         self.bundle("pay")
         self.ok("rotate", "root", "--rewrap-all")
         self.assertEqual(self.compromise(), ["pay@1"])
-        self.refused(77, "unwrap", self.file, "--as", "p1", "--activate", says="the kek root@1, which it was under")
+        self.refused(77, "unwrap", self.file, "--as", "p1", "--activate", says="root@1, which it was under")
         self.assertIn("kmtool rotate pay", self.monitor().out)
 
     def test_copies_of_it(self):
@@ -92,7 +110,7 @@ class Exposed(harness.Case):
         self.assertEqual(self.compromise(), ["copy@1"])
         self.ok("rotate", "root", "--rewrap-all")
         self.assertIn("kmtool rotate copy", self.monitor().out)
-        self.refused(77, "unwrap", self.file, "--as", "third", "--activate", says="the kek root@1, which it was under")
+        self.refused(77, "unwrap", self.file, "--as", "third", "--activate", says="root@1, which it was under")
 
     def test_what_is_under_a_kek_under_it(self):
         self.ok("gen", "child", "--role", "kek", "--exportable", "--type", "aes-128")
@@ -100,7 +118,7 @@ class Exposed(harness.Case):
         self.ok("gen", "pay", "--role", "data", "--exportable", "--type", "aes-128")
         self.ok("wrap", "pay", "--kek", "child", "--out", self.file)
         self.assertEqual(self.compromise(), ["child@1", "pay@1"])
-        self.refused(77, "unwrap", self.file, "--as", "p1", "--activate", says="the kek root@1, which it was under")
+        self.refused(77, "unwrap", self.file, "--as", "p1", "--activate", says="root@1, which it was under")
         self.refused(77, "import-kek", self.dir / "child.kmk", "--as", "anew", "--activate", says="the kek root@1")
 
     def test_a_file_that_the_catalog_does_not_know(self):
