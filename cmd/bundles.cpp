@@ -1,6 +1,7 @@
 #include <algorithm>
 
 #include "common.hpp"
+#include "kmtool/core/count.hpp"
 #include "kmtool/core/text.hpp"
 #include "kmtool/transfer/inventory.hpp"
 
@@ -9,8 +10,8 @@ namespace kmtool::cmd {
 namespace {
 
 struct BundlesOptions {
-  std::string depends_on, confirm;
-  std::vector<std::string> moved;
+  std::string depends_on, confirm, reason, offline;
+  std::vector<std::string> moved, lost;
   bool verify_all = false;
 };
 
@@ -55,6 +56,7 @@ Json json_of(const op::BundleRecord& bundle) {
   json["restored"] = bundle.restored ? Json(rfc3339(*bundle.restored)) : Json(nullptr);
   json["bad"] = bundle.bad.empty() ? Json(nullptr) : Json(bundle.bad);
   json["host"] = bundle.host;
+  json["offline"] = bundle.offline.empty() ? Json(nullptr) : Json(bundle.offline);
   json["digest"] = bundle.digest;
   json["kept_for"] = bundle.kept_for.empty() ? Json(nullptr) : Json(bundle.kept_for);
   return json;
@@ -70,7 +72,7 @@ void print(Globals& globals, const std::vector<op::BundleRecord>& bundles) {
   if (bundles.empty()) return note(globals, "no bundles");
   Table table({{"BUNDLE"}, {"KEK"}, {"KEYS", true}, {"CREATED"}, {"VERIFIED"}, {"HOST"}});
   for (const auto& bundle : bundles) {
-    table.row({bundle.path, recipients_of(bundle), std::to_string(bundle.records), day(bundle.created), bundle.bad.empty() ? day(bundle.verified) : "BAD", bundle.host});
+    table.row({bundle.path, recipients_of(bundle), std::to_string(bundle.records), day(bundle.created), bundle.bad.empty() ? day(bundle.verified) : "BAD", bundle.offline.empty() ? bundle.host : "offline: " + bundle.offline});
   }
   globals.out.table(table);
 }
@@ -97,14 +99,14 @@ int print(Globals& globals, const std::vector<transfer::BundleCheck>& checks) {
   return good ? 0 : 1;
 }
 
-int take_moved(Globals& globals, const op::Options& options, const std::vector<std::string>& names) {
-  const std::vector<std::filesystem::path> files(names.begin(), names.end());
-  return op::recorded(options, op::Need::mutation, "bundles --moved", join(names, " "), [&](op::Context& context) {
-    const auto moved = transfer::take_moved(context, files);
+int take_moved(Globals& globals, const op::Options& options, const BundlesOptions& o) {
+  const std::vector<std::filesystem::path> files(o.moved.begin(), o.moved.end());
+  return op::recorded(options, op::Need::mutation, "bundles --moved", join(o.moved, " "), [&](op::Context& context) {
+    const auto moved = transfer::take_moved(context, files, o.offline);
     auto json = Json::array();
     for (const auto& one : moved) {
       json.push_back({{"bundle", one.bundle.id}, {"from", one.from}, {"to", one.bundle.path}});
-      if (!json_wanted(globals)) globals.out.line(printable(one.from) + " -> " + printable(one.bundle.path));
+      if (!json_wanted(globals)) globals.out.line(printable(one.from) + " -> " + printable(one.bundle.path) + (o.offline.empty() ? "" : ", kept offline: " + printable(o.offline)));
     }
     if (json_wanted(globals)) globals.out.json(Json{{"moved", std::move(json)}});
     say_dry_run(globals);
@@ -112,9 +114,28 @@ int take_moved(Globals& globals, const op::Options& options, const std::vector<s
   });
 }
 
+int take_lost(Globals& globals, const op::Options& options, const BundlesOptions& o) {
+  return op::recorded(options, op::Need::mutation, "bundles --lost", join(o.lost, " "), [&](op::Context& context) {
+    const auto lost = transfer::take_lost(context, o.lost, o.reason);
+    auto json = Json::array();
+    for (const auto& bundle : lost.bundles) {
+      json.push_back({{"bundle", bundle.id}, {"path", bundle.path}, {"records", bundle.records}});
+      if (!json_wanted(globals)) globals.out.line("recorded as lost: " + printable(bundle.path) + ", " + counted(bundle.records, "record"));
+    }
+    if (json_wanted(globals)) globals.out.json(Json{{"lost", std::move(json)}, {"losses", lost.losses}, {"current", lost.current}});
+    for (const auto& path : lost.current) note(globals, printable(path) + " was kept until a drill with it; it is a bundle like any other now");
+    constexpr std::size_t most = 20;
+    for (std::size_t i = 0; i < std::min(most, lost.losses.size()); ++i) warn(globals, lost.losses[i]);
+    if (lost.losses.size() > most) warn(globals, std::to_string(lost.losses.size() - most) + " more keys are in no other bundle (--json names all)");
+    say_dry_run(globals);
+    return 0;
+  });
+}
+
 int run(Globals& globals, const BundlesOptions& o) {
   const auto options = options_of(globals);
-  if (!o.moved.empty()) return take_moved(globals, options, o.moved);
+  if (!o.moved.empty()) return take_moved(globals, options, o);
+  if (!o.lost.empty()) return take_lost(globals, options, o);
   if (!o.confirm.empty()) {
     return op::recorded(options, op::Need::mutation, "bundles --confirm-restored", o.confirm, [&](op::Context& context) {
       const auto confirmed = transfer::confirm_restored(context, o.confirm);
@@ -155,6 +176,12 @@ void add_bundles(CLI::App& app, Globals& globals, Action& action) {
                                 "record that a bundle of the catalog lies here now, and not where it was; may be repeated")
                     ->type_name("FILE");
   repeatable(moved)->excludes(verify)->excludes("--confirm-restored")->excludes("--depends-on");
+  sub->add_option("--offline", o->offline, "with --moved: where the media are kept that it lies on, which are here only at times")->type_name("PLACE")->needs(moved);
+  auto* lost = sub->add_option("--lost", o->lost, "record that a bundle of the catalog is no more; its path on record, or its id; may be repeated")->type_name("FILE");
+  repeatable(lost)->excludes(verify)->excludes("--confirm-restored")->excludes("--depends-on")->excludes(moved);
+  auto* reason = sub->add_option("--reason", o->reason, "with --lost: what became of it, for the journal")->type_name("TEXT");
+  reason->needs(lost);
+  lost->needs(reason);
   sub->callback([&globals, &action, o] { action = [&globals, o] { return run(globals, *o); }; });
 }
 

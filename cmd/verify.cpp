@@ -53,7 +53,7 @@ std::optional<op::Context> open_context(Globals& globals, const VerifyOptions& o
 /// Where the catalog has this bundle, and it is not; empty: nowhere, or it is there.
 std::string moved_from(const op::Context& context, const transfer::VerifyResult& result) {
   for (const auto& bundle : context.bundles()) {
-    if (bundle.id == result.summary.header.id && bundle.digest == result.summary.file_digest && op::moved_away(bundle))
+    if (bundle.id == result.summary.header.id && bundle.digest == result.summary.file_digest && op::moved_away(bundle) && bundle.offline.empty())
       return bundle.path;
   }
   return {};

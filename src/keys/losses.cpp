@@ -44,7 +44,7 @@ class Openers {
 /// Why this bundle gives nothing back, as far as this host can tell; empty: it does.
 std::string gone(const op::BundleRecord& bundle) {
   if (!bundle.bad.empty()) return "the last verification found: " + bundle.bad;
-  if (!op::moved_away(bundle)) return {};
+  if (!op::moved_away(bundle) || !bundle.offline.empty()) return {};
   std::error_code error;
   return std::filesystem::exists(bundle.path, error) ? "what lies there is not that bundle" : "it is not there: moved, or lost";
 }

@@ -1,5 +1,7 @@
 #include "keys/succeed_backup.hpp"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <charconv>
 
@@ -80,7 +82,10 @@ bool older_than_restore(op::Context& context, const op::VersionRecord& version) 
 /// What of this KEK lies behind a quorum: where it came from, and its backups.
 std::vector<Guarded> guarded(op::Context& context, const op::VersionRecord& kek) {
   std::vector<Guarded> found;
-  if (!kek.quorum.empty()) found.push_back({"what " + kek.label() + " was imported from", kek.quorum});
+  if (!kek.quorum.empty()) {
+    const bool imported = kek.origin == "imported";
+    found.push_back({imported ? "what " + kek.label() + " was imported from" : "a backup of " + kek.label() + ", which is on record as lost,", kek.quorum});
+  }
   const auto backups = op::backups_of_kek(context, kek);
   for (const auto& bundle : backups) {
     auto quorum = quorum_of(bundle);
@@ -111,8 +116,8 @@ void require_quorum(op::Context& context, const SuccessorRequest& request, std::
       notes.push_back("whether " + what + " opens with a quorum is not on record; the new one's opens without one, as --quorum none says");
       continue;
     }
-    throw Error::refused("G-VAULT", "whether " + what + " opens with a quorum of custodians is not on record, " + why,
-                         how + " give the new one a quorum: " + rotate + "; or --quorum none where you know that the old one had none");
+    throw Error::refused("G-VAULT", fmt::format("whether {} opens with a quorum of custodians is not on record, {}", what, why),
+                         fmt::format("{} give the new one a quorum: {}; or --quorum none where you know that the old one had none", how, rotate));
   }
 }
 

@@ -149,7 +149,7 @@ void clear_file(const PlannedFile& file, std::vector<std::string>& done) {
 }
 
 std::vector<journal::Change> landed_changes(Context& context, const PlannedFile& file) {
-  const auto record = bundle_record_of(context, file.final_path);
+  auto record = bundle_record_of(context, file.final_path);
   auto changes = replaced_changes(context, file, record);
   for (auto& change : record.changes()) changes.push_back(std::move(change));
   return changes;
@@ -171,7 +171,7 @@ std::vector<journal::Change> kept_rows(Context& context, const PlannedFile& file
 
 }  // namespace
 
-std::vector<journal::Change> replaced_changes(Context& context, const PlannedFile& file, const BundleRecord& now) {
+std::vector<journal::Change> replaced_changes(Context& context, const PlannedFile& file, BundleRecord& now) {
   std::vector<journal::Change> changes;
   if (file.replaces.empty()) return changes;
   const std::set<std::string> held(now.keys.begin(), now.keys.end());
@@ -182,6 +182,7 @@ std::vector<journal::Change> replaced_changes(Context& context, const PlannedFil
   const auto found = std::ranges::find(bundles, file.replaces, &BundleRecord::id);
   const bool recorded = found != bundles.end();
   const bool was_here = recorded && found->path == file.final_path;
+  if (was_here) now.offline = found->offline;
   const bool replaced = was_here || (recorded && moved_away(*found));  // else a copy of it lay here
   std::set<std::string> changed;
   std::map<std::string, bool> gone;  // whether the new one holds all that it held

@@ -176,6 +176,7 @@ std::vector<journal::Change> BundleRecord::changes() const {
   json["verified"] = time_or_null(verified);
   json["restored"] = time_or_null(restored);
   json["kept_for"] = kept_for;
+  if (!offline.empty()) json["offline"] = offline;
   if (!bad.empty()) json["bad"] = bad;
   if (quorum) json["quorum"] = *quorum;
   std::vector<journal::Change> result{{"bundle", id, json}};
@@ -209,6 +210,7 @@ BundleRecord BundleRecord::from(const journal::Item& item) {
   bundle.verified = read_optional_time(reader, "verified");
   bundle.restored = read_optional_time(reader, "restored");
   bundle.kept_for = reader.text("kept_for");
+  if (reader.has("offline")) bundle.offline = reader.text("offline");
   if (reader.has("bad")) bundle.bad = reader.text("bad");
   if (reader.has("quorum")) bundle.quorum = reader.text("quorum");
   reader.finish();

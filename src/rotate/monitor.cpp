@@ -156,8 +156,8 @@ class Look {
     for (const auto& bundle : context_.bundles()) {
       ++bundles_;
       std::error_code error;
-      if (bundle.host == host && !std::filesystem::exists(bundle.path, error))
-        missing.push_back(bundle.path + " is missing (moved: kmtool bundles --moved FILE)");
+      if (bundle.host == host && bundle.offline.empty() && !std::filesystem::exists(bundle.path, error))
+        missing.push_back(bundle.path + " is missing (moved: kmtool bundles --moved FILE; on other media: with --offline PLACE; lost: --lost FILE)");
       if (!bundle.bad.empty()) bad.push_back(bundle.path + ": " + bundle.bad);
       const auto last = bundle.verified.value_or(bundle.created);
       if (request_.unverified > 0 && last + request_.unverified <= now_) unverified.push_back(bundle.path + " last verified " + rfc3339(last));
@@ -182,7 +182,7 @@ class Look {
                                            : "rotate " + version.name + " --backup FILE";
       lines.push_back(version.label() + " is in no bundle; " + before->label() + " is: kmtool " + how);
     }
-    add(warning, counted(lines.size(), "active key is", "active keys are") + " in no bundle, an older version is", std::move(lines));
+    add(warning, counted(lines.size(), "active key is", "active keys are") + " in no bundle, an older version is", lines);
   }
 
   void owed() {

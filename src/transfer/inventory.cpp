@@ -13,6 +13,7 @@
 #include "kmtool/core/host.hpp"
 #include "kmtool/core/text.hpp"
 #include "kmtool/domain/name.hpp"
+#include "kmtool/domain/reason.hpp"
 #include "kmtool/op/admin.hpp"
 #include "kmtool/op/bundle_out.hpp"
 #include "kmtool/transfer/transfer.hpp"
@@ -54,8 +55,9 @@ BundleCheck check_one(op::Context& context, op::BundleRecord bundle) {
   using Verdict = BundleCheck::Verdict;
   std::error_code error;
   if (!std::filesystem::exists(bundle.path, error)) {
-    const bool here = bundle.host == host_name();
-    const std::string why = here ? "it is not there: on offline media, or moved (kmtool bundles --moved FILE says where)"
+    const bool here = bundle.host == host_name() && bundle.offline.empty();
+    const std::string why = !bundle.offline.empty() ? "kept offline: " + bundle.offline
+                            : here ? "it is not there: moved (kmtool bundles --moved FILE says where; --offline PLACE, where it is kept on other media) or lost (--lost FILE)"
                                  : "written on " + bundle.host;
     return {std::move(bundle), here ? Verdict::missing : Verdict::elsewhere, why};
   }
@@ -136,7 +138,8 @@ op::BundleRecord row_of(op::Context& context, const std::filesystem::path& path)
 
 }  // namespace
 
-std::vector<Moved> take_moved(op::Context& context, const std::vector<std::filesystem::path>& files) {
+std::vector<Moved> take_moved(op::Context& context, const std::vector<std::filesystem::path>& files, const std::string& offline) {
+  require_note("--offline", offline);
   std::vector<Moved> moved;
   std::vector<journal::Change> changes;
   Json details{{"moved", Json::array()}};
@@ -157,9 +160,10 @@ std::vector<Moved> take_moved(op::Context& context, const std::vector<std::files
     one.bundle.host = printable(host_name());
     one.bundle.verified = context.now();
     one.bundle.bad.clear();
+    one.bundle.offline = printable(offline);
     for (auto& change : one.bundle.changes()) changes.push_back(std::move(change));
     if (details["moved"].size() < 100)
-      details["moved"].push_back({{"bundle", row.id}, {"from", one.from}, {"host", one.host}, {"to", one.bundle.path}});
+      details["moved"].push_back({{"bundle", row.id}, {"from", one.from}, {"host", one.host}, {"to", one.bundle.path}, {"offline", offline}});
     moved.push_back(std::move(one));
   }
   if (context.options.dry_run || moved.empty()) return moved;
@@ -188,7 +192,7 @@ std::vector<BundleCheck> verify_bundles(op::Context& context, const std::vector<
   std::vector<journal::Change> changes;
   Json details{{"verified", 0}, {"not_verified", Json::array()}};
   std::size_t verified = 0;
-  for (const auto& check : checks) {
+  for (auto& check : checks) {
     const bool good = check.verdict == BundleCheck::Verdict::ok;
     if (good) ++verified;
     if (!check.replaces.empty()) {

@@ -101,7 +101,7 @@ class Batch {
     if (!bundle.from.compromised_kek.empty()) {  // of a file that the catalog did not know, this is learnt now
       if (auto row = today_.exposure(job.record, bundle.from.compromised_kek)) outcome_.changes.push_back(*std::move(row));
     }
-    bundle.out->write(std::move(job.record));
+    bundle.out->write(job.record);
     ++bundle.written;
     context_.progress("re-wrapping", ++done_, total_);
     finish_when_whole(bundle);
@@ -109,7 +109,7 @@ class Batch {
 
   void finish_when_whole(InWork& bundle) {
     if (!bundle.proven_again || bundle.written != bundle.from.records || !bundle.out) return;
-    const auto record = bundle.out->finish();
+    auto record = bundle.out->finish();
     bundle.file->commit();
     bundle.out.reset();
     bundle.file.reset();

@@ -183,7 +183,9 @@ std::optional<Prepared> prepare(op::Context& context, const RewrapRequest& reque
   std::error_code error;
   const auto status = std::filesystem::symlink_status(bundle.path, error);
   if (status.type() == std::filesystem::file_type::not_found) {
-    left.push_back({bundle.path, "it is not there: moved, or on offline media" + (bundle.host.empty() ? "" : " (written on " + bundle.host + ")")});
+    const auto where = bundle.offline.empty() ? "moved, or on offline media" + (bundle.host.empty() ? "" : " (written on " + bundle.host + ")")
+                                              : "kept offline: " + bundle.offline;
+    left.push_back({bundle.path, "it is not there: " + where});
     return std::nullopt;
   }
   if (status.type() != std::filesystem::file_type::regular) {

@@ -101,7 +101,7 @@ void wrap_all(op::Context& context, op::BundleOut& out, const std::vector<op::Ve
         auto record = op::BundleOut::record_of(*key, object_of(key));
         record.wrapped = std::move(wrapped);
         if (exposed.contains(key->label())) record.state = State::compromised;
-        out.write(std::move(record));
+        out.write(record);
         context.progress("wrapping", ++done, keys.size());
       });
   for (const auto& key : keys) workers.push(&key);

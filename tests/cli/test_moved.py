@@ -1,5 +1,6 @@
 """A bundle that its owner moved: the catalog follows where it is told to, and a copy takes no place on record."""
 
+import pathlib
 import shutil
 
 import harness
@@ -22,10 +23,10 @@ class Moved(harness.Case):
 
     def test_it_is_followed(self):
         self.old.rename(self.new)
-        self.assertIn(f"{self.old} is missing (moved: kmtool bundles --moved FILE)", self.kmtool("monitor", "-v").out)
+        self.assertIn(f"{self.old} is missing (moved: kmtool bundles --moved FILE; on other media: with --offline PLACE; lost: --lost FILE)", self.kmtool("monitor", "-v").out)
         checked = self.kmtool("bundles", "--verify-all")
         self.assertEqual(checked.code, 1)
-        self.assertIn("moved (kmtool bundles --moved FILE says where)", checked.out)
+        self.assertIn("moved (kmtool bundles --moved FILE says where; --offline PLACE, where it is kept on other media) or lost (--lost FILE)", checked.out)
         self.assertIn(f"the catalog has this bundle at {self.old}, where it is not: if it was moved, kmtool bundles --moved {self.new}", self.ok("verify", self.new).err)
         dry = self.ok_json("bundles", "--moved", self.new, "--dry-run")
         self.assertEqual(self.row()["path"], str(self.old))
@@ -68,6 +69,92 @@ class Moved(harness.Case):
         for words in (("--verify-all",), ("--depends-on", "root"), ("--confirm-restored", self.new)):
             self.refused(64, "bundles", "--moved", self.new, *words)
 
+    def test_kept_offline(self):
+        """On media that are put away it is not missing, and what is written in its place lies there, too."""
+        self.old.rename(self.new)
+        self.refused(64, "bundles", "--offline", "safe 3")
+        self.refused(64, "bundles", "--moved", self.new, "--offline", "x" * 501, says="--offline")
+        self.assertIn("kept offline: two\\x0alines", self.ok("bundles", "--moved", self.new, "--offline", "two\nlines", "--dry-run").out)
+        said = self.ok("bundles", "--moved", self.new, "--offline", "safe 3, Bern")
+        self.assertEqual(said.out, f"{self.old} -> {self.new}, kept offline: safe 3, Bern\n")
+        self.assertEqual((self.row()["path"], self.row()["offline"]), (str(self.new), "safe 3, Bern"))
+        self.assertIn("offline: safe 3, Bern", self.ok("bundles").out)
+        self.assertEqual(self.ok_json("bundles", "--verify-all")["bundles"][0]["verdict"], "ok")
+        away = self.dir / "away.kmb"
+        self.new.rename(away)
+        look = self.kmtool("monitor", "-v")
+        self.assertEqual((look.code, "missing=0" in look.out), (0, True), look)
+        checked = self.ok_json("bundles", "--verify-all")["bundles"][0]
+        self.assertEqual((checked["verdict"], checked["why"]), ("elsewhere", "kept offline: safe 3, Bern"))
+        self.assertEqual(self.ok("verify", away).err, "")
+        self.assertIn("it is not there: kept offline: safe 3, Bern", str(self.ok_json("rotate", "root")["left"]))
+        gone = self.kmtool("state", "cargo@1", "destroy", "--reason", "over", "--dry-run")
+        self.assertNotIn("lost", gone.err)
+        away.rename(self.new)
+        self.ok("rotate", "root", "--rewrap-all")
+        row = [bundle for bundle in self.ok_json("bundles")["bundles"] if bundle["path"] == str(self.new)][0]
+        self.assertEqual((row["kek"], row["offline"]), ("root@3", "safe 3, Bern"))
+        self.ok("bundles", "--moved", self.new)  # it lies on this host again
+        self.assertIsNone([bundle for bundle in self.ok_json("bundles")["bundles"] if bundle["path"] == str(self.new)][0]["offline"])
+        self.ok("audit", "verify")
+
+    def test_lost(self):
+        words = ("bundles", "--lost", self.old)
+        self.refused(64, *words, says="--reason")
+        self.refused(64, "bundles", "--reason", "burnt", says="--lost")
+        self.refused(64, *words, "--reason", " ")
+        self.refused(73, *words, "--reason", "burnt", says=["is where the catalog has it", "remove the file first"])
+        self.refused(66, "bundles", "--lost", self.new, "--reason", "burnt", says="the catalog knows no bundle")
+        self.old.unlink()
+        dry = self.ok_json(*words, "--reason", "burnt", "--dry-run")
+        self.assertEqual(len(self.ok_json("bundles")["bundles"]), 1)
+        done = self.ok_json(*words, "--lost", self.made["bundle"], "--reason", "burnt")
+        self.assertEqual(done, dry)
+        self.assertEqual(done["lost"], [{"bundle": self.made["bundle"], "path": str(self.old), "records": 1}])
+        self.assertEqual(done["losses"], ["cargo@1 is in no bundle any more: kmtool wrap cargo@1, before its token is lost too"])
+        self.assertEqual(self.ok_json("bundles")["bundles"], [])
+        self.assertEqual(self.kmtool("monitor").code, 0)
+        self.assertEqual(self.entries(self.home)[-1]["details"]["reason"], "burnt")
+        self.refused(66, *words, "--reason", "burnt")
+        self.ok("audit", "verify")
+        self.assertIs(self.ok_json("doctor")["healthy"], True)
+
+    def test_what_a_lost_one_alone_held(self):
+        spare = self.folder / "spare.kmb"
+        self.ok("gen", "idle", "--role", "data", "--exportable")
+        self.ok("wrap", "cargo", "idle", "--kek", "root", "--out", spare)
+        self.ok("state", "idle", "destroy", "--reason", "over", "--yes")
+        for path in (self.old, spare):
+            path.unlink()
+        done = self.ok_json("bundles", "--lost", self.old, "--reason", "fire")
+        self.assertEqual(done["losses"], [])
+        said = self.ok("bundles", "--lost", spare, "--reason", "fire")
+        self.assertEqual(said.out, f"recorded as lost: {spare}, 2 records\n")
+        self.assertIn("idle@1 is on no token of this home, and in no bundle any more: what it protects is lost for ever", said.err)
+        self.assertIn("cargo@1 is in no bundle any more", said.err)
+
+    def test_what_was_kept_for_a_lost_one(self):
+        self.ok("rotate", "root", "--rewrap-all")
+        kept = pathlib.Path(f"{self.old}.@1")
+        self.assertTrue(kept.exists())
+        self.old.unlink()
+        done = self.ok_json("bundles", "--lost", self.old, "--reason", "fire")
+        self.assertEqual((done["losses"], done["current"]), ([], [str(kept)]))
+        self.assertIsNone(self.ok_json("bundles")["bundles"][0]["kept_for"])
+        self.assertEqual(self.ok_json("unwrap", kept, "--check")["compared"], ["cargo@1"])
+
+    def test_a_lost_backups_quorum_is_remembered(self):
+        backup = self.folder / "root.kmk"
+        self.ok("gen", "top", "--role", "kek")
+        self.ok("gen", "base", "--role", "kek", "--exportable")
+        self.ok("export-kek", "base", "--to-kek", "top", "--quorum", "2/3", "--shares", self.folder / "shares", "--out", backup)
+        backup.unlink()
+        done = self.ok_json("bundles", "--lost", backup, "--reason", "fire")
+        self.assertEqual(done["losses"], ["base@1 has no backup any more: kmtool export-kek base@1, before its token is lost too"])
+        again = ("rotate", "base", "--backup", self.folder / "root2.kmk", "--kek", "top")
+        self.refused(77, *again, says="a backup of base@1, which is on record as lost, opens with 2 of 3 shares")
+        self.ok(*again, "--quorum", "2/3", "--shares", self.folder / "shares2")
+
     def test_rotation_follows(self):
         self.old.rename(self.new)
         words = ("rotate", "root", "--rewrap", self.new)
@@ -94,7 +181,7 @@ class Moved(harness.Case):
                 self.assertEqual(rows[first], f"{born}.@1")
                 self.assertEqual(sum(path == str(born) for path in rows.values()), 1)
                 self.assertEqual(f"is not there, and holds a key that no other bundle has: it stays on record as {born}.@" in said.err, number != 3, said)
-        self.assertIn(f"{born}.@1 is missing (moved: kmtool bundles --moved FILE)", self.kmtool("monitor", "-v").out)
+        self.assertIn(f"{born}.@1 is missing (moved: kmtool bundles --moved FILE; on other media: with --offline PLACE; lost: --lost FILE)", self.kmtool("monitor", "-v").out)
         (self.folder / "safe/born1.kmb").rename(safe)
         self.assertEqual(self.ok_json("bundles", "--moved", safe)["moved"][0]["bundle"], first)
         self.assertEqual(self.ok_json("unwrap", safe, "--check")["compared"], ["born@1"])

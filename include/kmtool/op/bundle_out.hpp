@@ -28,7 +28,7 @@ class BundleOut {
   void add(const VersionRecord& version, const pkcs11::Object& object);
   /// The two halves of that, for several sessions: the values may be made elsewhere, records are written in order.
   [[nodiscard]] static bundle::Record record_of(const VersionRecord& version, const pkcs11::Object& object);
-  void write(bundle::Record record);
+  void write(const bundle::Record& record);
   /// Under what each value has to be wrapped, in order.
   [[nodiscard]] const std::vector<pkcs11::Token::WrapTarget>& targets() const { return targets_; }
   /// Seals, signs, fsyncs. Returns the catalog's row for it.
@@ -71,8 +71,9 @@ bool moved_away(const BundleRecord& bundle);
 std::string kept_where(const Context& context, const std::filesystem::path& target, const std::vector<std::string>& keys);
 /// What becomes of the row of the bundle that a planned file replaces: gone, or kept under its new path, until the drill where
 /// the new one (`now`, with its keys) holds all its keys. One without a row gets one where it is kept, is signed by this home,
-/// and holds no unknown key; the row of a bundle that did not lie in its place any more goes.
-std::vector<journal::Change> replaced_changes(Context& context, const PlannedFile& file, const BundleRecord& now);
+/// and holds no unknown key; the row of a bundle that did not lie in its place any more goes. What takes the place of one that is kept offline
+/// lies on those media, too: `now` says so then, and its own rows are made after this.
+std::vector<journal::Change> replaced_changes(Context& context, const PlannedFile& file, BundleRecord& now);
 /// True when an entry before this tree size records that the bundle with this digest was written here. Throws damaged (65) where that
 /// entry is not what the journal's checkpoint was signed over.
 bool bundle_recorded(Context& context, const std::string& bundle, const std::string& digest, std::uint64_t before);

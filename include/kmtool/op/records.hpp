@@ -50,7 +50,7 @@ struct VersionRecord {  ///< kind `version`, id = `name@v`
   std::vector<std::string> flaws;         ///< what was wrong with an adopted key: differences from its role
   std::optional<Bytes> public_spki;
   std::vector<policy::Waiver> waivers;
-  std::string quorum;  ///< `3/5`: what the bundle opened with that this KEK was imported from; empty: it needed none
+  std::string quorum;  ///< `3/5`: what the bundle opened with that this KEK was imported from, or a backup that was lost; empty: none
 
   [[nodiscard]] std::string label() const;
   /// What the token calls it.
@@ -69,6 +69,7 @@ struct BundleRecord {  ///< kind `bundle`, id = bundle id; the keys in it lie in
   std::optional<UnixTime> verified;
   std::optional<UnixTime> restored;  ///< a drill at the other site was confirmed
   std::string kept_for;           ///< id of the bundle that replaced this one, which is kept beside it; empty: current
+  std::string offline;            ///< where the media are kept that it lies on, at `path` when they are here; empty: it lies on the host
   std::string bad;                ///< what the last verification found wrong with the file; empty: nothing
   std::vector<std::string> keys;  ///< labels; read with Context::bundle_keys()
   /// Kind `kek`: `3/5`, empty where whoever it is for opens it alone. nullopt: the row is of a kmtool that did not keep it; it is not known then.
