@@ -1,5 +1,6 @@
 #include <poll.h>
 
+#include <cerrno>
 #include <csignal>
 
 #include "audit.hpp"
@@ -74,7 +75,7 @@ int run(Globals& globals, const LogOptions& o) {
   if (o.follow && !filter.last && !filter.since) filter.last = lines_of_tail;
   auto context = op::Context::open(options_of(globals), op::Need::reader);
   auto& journal = context.journal();
-  std::signal(SIGPIPE, SIG_DFL);  // `| head` is no error
+  if (std::signal(SIGPIPE, SIG_DFL) == SIG_ERR) throw Error::from_errno("reset", "SIGPIPE", errno);  // `| head` is no error
   Printer printer(globals.out, spelling(format, context.home.config.origin()), format == "json");
   if (format == "json") globals.out.raw(view("{\"entries\":["));
   if (format == "table") globals.out.line(audit::log_heading());

@@ -26,6 +26,7 @@ constexpr int channel_fd = 3, out_fd = 4, err_fd = 5, pin_fd = 6, lock_fd = 7;
 
 std::vector<char*> pointers(std::vector<std::string>& words) {
   std::vector<char*> out;
+  out.reserve(words.size() + 1);
   for (auto& word : words) out.push_back(word.data());
   out.push_back(nullptr);
   return out;
@@ -62,8 +63,9 @@ Order order_of(const char* begin, const char* end) {
   dup2(out_fd, STDOUT_FILENO);
   dup2(err_fd, STDERR_FILENO);
   fcntl(pin_fd, F_SETFD, 0);
-  std::signal(SIGINT, SIG_DFL);
-  std::signal(SIGTERM, SIG_DFL);
+  for (const int number : {SIGINT, SIGTERM}) {
+    if (std::signal(number, SIG_DFL) == SIG_ERR) _exit(127);
+  }
   auto words = pointers(order.words);
   auto environment = pointers(order.environment);
   execve(order.program.c_str(), words.data(), environment.data());
@@ -89,10 +91,10 @@ Order order_of(const char* begin, const char* end) {
 
 /// Moves the descriptors to their places, and keeps nothing else.
 [[noreturn]] void become_runner(int channel, int out, int err, int pin, int lock) {
-  std::signal(SIGINT, SIG_IGN);  // Ctrl-C is for the command that runs, and for kmtool
-  std::signal(SIGTERM, SIG_DFL);
-  std::signal(SIGPIPE, SIG_DFL);
-  std::signal(SIGXFSZ, SIG_DFL);
+  if (std::signal(SIGINT, SIG_IGN) == SIG_ERR) _exit(1);  // Ctrl-C is for the command that runs, and for kmtool
+  for (const int number : {SIGTERM, SIGPIPE, SIGXFSZ}) {
+    if (std::signal(number, SIG_DFL) == SIG_ERR) _exit(1);
+  }
   constexpr int above = 64;  // first out of each other's way
   const int from[] = {fcntl(channel, F_DUPFD, above), fcntl(out, F_DUPFD, above), fcntl(err, F_DUPFD, above),
                       fcntl(pin, F_DUPFD, above), lock < 0 ? -1 : fcntl(lock, F_DUPFD, above)};

@@ -32,6 +32,7 @@ Kind kind_of_word(const std::string& word) {
 template <class Values>
 std::vector<std::string> texts_of(const Values& values) {
   std::vector<std::string> out;
+  out.reserve(values.size());
   for (const auto& value : values) out.emplace_back(to_text(value));
   return out;
 }

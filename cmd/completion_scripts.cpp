@@ -303,7 +303,7 @@ std::string fish_script(const std::vector<CommandNode>& nodes) {
     for (const auto& name : node.commands) {
       const std::string path = node.path.empty() ? name : node.path + " " + name;
       const auto sub = std::find_if(nodes.begin(), nodes.end(), [&path](const CommandNode& other) { return other.path == path; });
-      out += "complete -c kmtool" + when + " -a " + name + " -d " + fish_quoted(sub->help) + "\n";
+      out += fmt::format("complete -c kmtool{} -a {} -d {}\n", when, name, fish_quoted(sub->help));
     }
     for (const auto& value : node.positionals) {
       if (value.kind != Kind::nothing) out += "complete -c kmtool" + when + fish_value(value) + "\n";

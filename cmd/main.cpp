@@ -1,4 +1,5 @@
 #include <fcntl.h>
+#include <fmt/format.h>
 #include <langinfo.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -43,7 +44,8 @@ void fill_standard_descriptors() {
 /// kmtool writes UTF-8 whatever the locale; the character type matters for the width of table cells.
 void set_character_type() {
   const char* set = std::setlocale(LC_CTYPE, "");
-  if (set == nullptr || std::strcmp(nl_langinfo(CODESET), "UTF-8") != 0) std::setlocale(LC_CTYPE, "C.UTF-8");
+  if (set != nullptr && std::strcmp(nl_langinfo(CODESET), "UTF-8") == 0) return;
+  if (std::setlocale(LC_CTYPE, "C.UTF-8") == nullptr) return;  // only the widths are off then
 }
 
 void set_signals(StopToken& stop) {
@@ -52,16 +54,16 @@ void set_signals(StopToken& stop) {
   action.sa_handler = [](int number) {  // a second one, of either kind, ends us at once; the next command mends what was open
     static volatile std::sig_atomic_t asked = 0;
     if (asked != 0) {
-      std::signal(number, SIG_DFL);
-      raise(number);
+      if (std::signal(number, SIG_DFL) == SIG_ERR || raise(number) != 0) _exit(128 + number);
     }
     asked = 1;
     stop_token->request();
   };
   sigaction(SIGINT, &action, nullptr);
   sigaction(SIGTERM, &action, nullptr);
-  std::signal(SIGPIPE, SIG_IGN);
-  std::signal(SIGXFSZ, SIG_IGN);  // the write fails with EFBIG, like one on a full disk
+  action.sa_handler = SIG_IGN;
+  sigaction(SIGPIPE, &action, nullptr);
+  sigaction(SIGXFSZ, &action, nullptr);  // the write fails with EFBIG, like one on a full disk
 }
 
 // -- failing ------------------------------------------------------------------------------------------------------------
@@ -163,12 +165,12 @@ void refuse_unknown_command(const CLI::App& app, const std::vector<std::string>&
   for (const auto& word : extra) {
     if (word.size() > 1 && word[0] == '-') {
       const std::string name = word.substr(0, word.find('='));
-      throw Error::usage("unknown option " + name + " of " + path, suggestion(nearest(name, option_names(&at)), path));
+      throw Error::usage(fmt::format("unknown option {} of {}", name, path), suggestion(nearest(name, option_names(&at)), path));
     }
     const auto commands = command_names(at);
-    if (commands.empty()) throw Error::usage("unexpected argument " + word + " of " + path, suggestion({}, path));
+    if (commands.empty()) throw Error::usage(fmt::format("unexpected argument {} of {}", word, path), suggestion({}, path));
     const std::string near = nearest(word, commands);
-    throw Error::usage("unknown command " + (path + " " + word).substr(app.get_name().size() + 1),
+    throw Error::usage("unknown command " + fmt::format("{} {}", path, word).substr(app.get_name().size() + 1),
                        near.empty() ? "one of " + join(commands, ", ") : suggestion(near, path));
   }
   if (!command_names(at).empty() && at.get_subcommands().empty() && at.get_require_subcommand_min() > 0) {

@@ -31,6 +31,7 @@ void add_api_keys(op::Context& context, rotate::MonitorReport& report) {
     report.lines.push_back("api key " + (anomaly.id == apikey::unknown_id ? std::string("(none of ours)") : anomaly.id + " of " + anomaly.app) + ": " + anomaly.kind + ": " + anomaly.text);
   }
   std::vector<std::string> texts;
+  texts.reserve(kinds.size());
   for (const auto& [kind, count] : kinds) texts.push_back("API keys: " + kind + (count > 1 ? " (" + std::to_string(count) + ")" : ""));
   report.text = report.status == 0 ? join(texts, ", ") : report.text + ", " + join(texts, ", ");
   report.status = std::max(report.status, 1);

@@ -50,6 +50,13 @@ Error no_program(const std::string& path, const std::string& why) {
   return Error::missing(printable(path) + " " + why, plain ? "chmod +x it, or name its interpreter, such as -- python3 " + printable(path) : "name the program to run");
 }
 
+/// Those of a write that fails: kmtool ignores them, a program expects them as they were.
+void set_write_signals(void (*to)(int)) {
+  for (const int number : {SIGPIPE, SIGXFSZ}) {
+    if (std::signal(number, to) == SIG_ERR) throw Error::from_errno("set", "a signal", errno);
+  }
+}
+
 }  // namespace
 
 ExecRequest::Set ExecRequest::Set::parse(const std::string& text) {
@@ -127,17 +134,16 @@ std::string program_path(const std::string& word) {
 void become(const ChildEnvironment& environment, const std::vector<std::string>& command, mode_t file_mask) {
   const auto program = program_path(command.front());
   std::vector<char*> words;
+  words.reserve(command.size() + 1);
   for (const auto& word : command) words.push_back(const_cast<char*>(word.c_str()));  // as above
   words.push_back(nullptr);
   const auto block = environment.block();
+  set_write_signals(SIG_DFL);
   umask(file_mask);
-  std::signal(SIGPIPE, SIG_DFL);
-  std::signal(SIGXFSZ, SIG_DFL);
   execve(program.c_str(), words.data(), block.data());
   const int why = errno;
   umask(077);
-  std::signal(SIGPIPE, SIG_IGN);
-  std::signal(SIGXFSZ, SIG_IGN);
+  set_write_signals(SIG_IGN);
   if (why == ENOEXEC) throw Error::usage(program + " is neither a program nor a script with #!", "kmtool starts no shell: name the interpreter, such as -- sh " + command.front());
   throw Error::from_errno("start", program, why);
 }

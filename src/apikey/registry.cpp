@@ -90,7 +90,8 @@ bool on_record(op::Context& context, const std::string& id) {
 }
 
 /// Makes the secret of `issued.record`, journals `changes` with it, and hands the key over.
-void issue(op::Context& context, Issued& issued, const std::string& command, std::vector<journal::Change> changes, Json details, const Delivery& delivery) {
+void issue(op::Context& context, Issued& issued, const std::string& command, std::vector<journal::Change> changes, const Json& details,
+           const Delivery& delivery) {
   auto& entry = issued.record.entry;
   std::optional<AtomicFile> file;
   if (delivery.out) home::check_output(*delivery.out, context.options.overwrite);
@@ -212,7 +213,7 @@ Issued rotate(op::Context& context, const RotateRequest& request) {
   auto details = details_of(issued.record);
   details["replaces"] = old.entry.id;
   details["until"] = rfc3339(*old.entry.until);
-  issue(context, issued, "apikey rotate", {old.change()}, std::move(details), {keep, request.out});
+  issue(context, issued, "apikey rotate", {old.change()}, details, {keep, request.out});
   issued.before = std::move(old);
   return issued;
 }

@@ -1,6 +1,7 @@
 #include "kmtool/apikey/scan.hpp"
 
 #include <fcntl.h>
+#include <fmt/format.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -116,7 +117,7 @@ void scan_git(const std::vector<std::filesystem::path>& paths, const Needles& ne
     reader.end = [&] {
       for (auto& hit : scanner->finish()) found.push_back({"", top, repository, now.id, now.type == "commit" ? now.id : "", std::move(hit)});
     };
-    reader.damaged = [&](const std::string& what) { report.unread.push_back(repository + ": " + what + " (git fsck says more)"); };
+    reader.damaged = [&](const std::string& what) { report.unread.push_back(fmt::format("{}: {} (git fsck says more)", repository, what)); };
     each_git_object(repository, reader);
     for (auto& finding : found) {
       if (finding.commit.empty()) name_object(repository, finding.object, finding.commit, finding.path);

@@ -1,5 +1,7 @@
 #include "kmtool/apikey/usage.hpp"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <array>
 
@@ -118,7 +120,7 @@ Totals record_totals(op::Context& context, bool now_anyway) {
   std::uint64_t allowed = 0, denied = 0;
   std::map<std::string, std::pair<std::uint64_t, std::uint64_t>> apps;
   for (const auto& [id, counts] : store->totals()) {
-    for (const auto& [what, count] : counts) text += id + " " + what + " " + std::to_string(count) + "\n";
+    for (const auto& [what, count] : counts) text += fmt::format("{} {} {}\n", id, what, count);
     const auto row = context.journal().proven("apikey", id);
     auto& app = apps[row ? row->json().value("app", "") : "-"];
     const auto yes = counts.contains("allowed") ? counts.at("allowed") : 0;

@@ -198,8 +198,8 @@ UsageCounts UsageCounter::take() {
   return taken;
 }
 
-void UsageCounter::put_back(UsageCounts counts) {
-  for (auto& [id, count] : counts) {
+void UsageCounter::put_back(const UsageCounts& counts) {
+  for (const auto& [id, count] : counts) {
     if (!count.empty()) slot(id).count.add(count);
   }
 }

@@ -6,9 +6,11 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <cstdio>
+#include <charconv>
+#include <cstdint>
 #include <cstdlib>
 #include <fstream>
+#include <system_error>
 
 #include "kmtool/core/text.hpp"
 
@@ -23,8 +25,11 @@ bool lock_heap() {
   std::ifstream maps("/proc/self/maps");
   for (std::string line; std::getline(maps, line);) {
     if (!line.ends_with("[heap]")) continue;
-    unsigned long begin = 0, end = 0;
-    if (std::sscanf(line.c_str(), "%lx-%lx", &begin, &end) != 2) return false;
+    std::uintptr_t begin = 0, end = 0;  // `55d0a0000000-55d0a0021000 rw-p …`
+    const char* const last = line.data() + line.size();
+    const auto first = std::from_chars(line.data(), last, begin, 16);
+    if (first.ec != std::errc{} || first.ptr == last || *first.ptr != '-') return false;
+    if (std::from_chars(first.ptr + 1, last, end, 16).ec != std::errc{} || end < begin) return false;
     auto* start = reinterpret_cast<void*>(begin);  // NOLINT: an address out of the kernel's table
     const bool hidden = madvise(start, end - begin, MADV_DONTDUMP) == 0;
     return mlock(start, end - begin) == 0 && hidden;

@@ -85,7 +85,7 @@ Bytes gate_lock(const SecretBytes& gate, const GatePlace& place, ByteView iv, By
   int length = 0, last = 0;
   require(EVP_EncryptUpdate(context.get(), at, &length, wrapped.data(), static_cast<int>(wrapped.size())) == 1);
   require(EVP_EncryptFinal_ex(context.get(), at + length, &last) == 1 &&
-          static_cast<std::size_t>(length + last) == wrapped.size());
+          static_cast<std::size_t>(length) + static_cast<std::size_t>(last) == wrapped.size());
   require(EVP_CIPHER_CTX_ctrl(context.get(), EVP_CTRL_AEAD_GET_TAG, static_cast<int>(tag_size), at + wrapped.size()) == 1);
   return out;
 }

@@ -56,6 +56,7 @@ std::optional<Transport> transport_from(std::string_view text) {
 const std::vector<Transport>& all_transports() {
   static const std::vector<Transport> all = [] {
     std::vector<Transport> out;
+    out.reserve(names.size());
     for (const auto& entry : names) out.push_back(entry.first);
     return out;
   }();

@@ -102,8 +102,8 @@ SecretBytes pin_from_terminal(bool no_input) {
     PinCollector collector("the terminal");
     const int signal = prompt_once(terminal.get(), collector);
     if (signal == 0) return collector.take();
-    raise(signal);  // now that the terminal is as it was
-    if (signal != SIGTSTP) throw Error::busy("stopped");
+    // Now that the terminal is as it was.
+    if (raise(signal) != 0 || signal != SIGTSTP) throw Error::busy("stopped");
   }
 }
 

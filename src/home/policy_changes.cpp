@@ -1,5 +1,7 @@
 #include "kmtool/home/policy_changes.hpp"
 
+#include <fmt/format.h>
+
 #include <map>
 
 #include "kmtool/home/home.hpp"
@@ -14,7 +16,7 @@ void flatten(const Json& value, const std::string& path, std::map<std::string, J
     if (!value.is_null()) to[path] = value;
     return;
   }
-  for (const auto& [name, inner] : value.items()) flatten(inner, path.empty() ? name : path + "." + name, to);
+  for (const auto& [name, inner] : value.items()) flatten(inner, path.empty() ? name : fmt::format("{}.{}", path, name), to);
 }
 
 std::map<std::string, Json> with_defaults(const std::string& text) {

@@ -2,6 +2,7 @@
 
 #include <sys/stat.h>
 
+#include <array>
 #include <numeric>
 #include <set>
 
@@ -16,10 +17,10 @@ namespace {
 
 constexpr const char* restore_hint = "restore the home from its backup (kmtool home restore), or look into it with kmtool doctor";
 
-const std::vector<const char*> tables{"CREATE TABLE entries(seq INTEGER PRIMARY KEY, data BLOB NOT NULL)",
-                                      "CREATE TABLE hashes(id INTEGER PRIMARY KEY, hash BLOB NOT NULL)",
-                                      "CREATE TABLE checkpoints(size INTEGER PRIMARY KEY, note TEXT NOT NULL)",
-                                      "CREATE TABLE cache(key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID"};
+constexpr std::array<const char*, 4> tables{"CREATE TABLE entries(seq INTEGER PRIMARY KEY, data BLOB NOT NULL)",
+                                            "CREATE TABLE hashes(id INTEGER PRIMARY KEY, hash BLOB NOT NULL)",
+                                            "CREATE TABLE checkpoints(size INTEGER PRIMARY KEY, note TEXT NOT NULL)",
+                                            "CREATE TABLE cache(key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID"};
 
 std::int64_t signed_of(std::uint64_t n) { return static_cast<std::int64_t>(n); }
 

@@ -1,5 +1,7 @@
 #include "journal/rebuild.hpp"
 
+#include <fmt/format.h>
+
 namespace kmtool::journal {
 
 const std::string& Rebuild::name_of(std::string_view kind, std::string_view id) {
@@ -64,7 +66,7 @@ void Rebuild::compare(Database& db, Findings& findings) {
     const auto kind = query.text(0), id = query.text(1);
     const auto said = static_cast<std::uint64_t>(query.integer(3));
     const auto found = rows_.find(name_of(kind, id));
-    const std::string row = "the catalog's row " + kind + " " + id;
+    const std::string row = fmt::format("the catalog's row {} {}", kind, id);
     if (found == rows_.end()) {
       findings.add(row + " is in no entry: it was added behind kmtool's back");
       continue;

@@ -2,6 +2,7 @@
 
 #include <sys/stat.h>
 
+#include <array>
 #include <set>
 
 #include "journal/sqlite.hpp"
@@ -18,7 +19,7 @@ constexpr std::int64_t hours_kept = 35 * day, days_kept = 400 * day, spools_kept
 constexpr std::int64_t seconds_kept = 3600;  ///< of a key, before its newest
 constexpr std::int64_t schema = 2;
 
-const std::vector<const char*> tables{
+constexpr std::array<const char*, 6> tables{
     "CREATE TABLE counts(key TEXT NOT NULL, hour INTEGER NOT NULL, what TEXT NOT NULL, count INTEGER NOT NULL, PRIMARY KEY(key, hour, what)) WITHOUT ROWID",
     "CREATE TABLE totals(key TEXT NOT NULL, what TEXT NOT NULL, count INTEGER NOT NULL, PRIMARY KEY(key, what)) WITHOUT ROWID",
     "CREATE TABLE seen(key TEXT PRIMARY KEY, first INTEGER NOT NULL, allowed INTEGER, denied INTEGER, more INTEGER NOT NULL, peak INTEGER NOT NULL, peak_at INTEGER NOT NULL) WITHOUT ROWID",
@@ -26,7 +27,7 @@ const std::vector<const char*> tables{
     "CREATE TABLE buckets(key TEXT PRIMARY KEY, units INTEGER NOT NULL, at INTEGER NOT NULL) WITHOUT ROWID",
     "CREATE TABLE spools(spool TEXT PRIMARY KEY, batch INTEGER NOT NULL, at INTEGER NOT NULL) WITHOUT ROWID"};
 /// Since version 2: where every check is a process of its own, a burst is seen only in what several of them counted.
-const std::vector<const char*> tables_of_2{
+constexpr std::array<const char*, 2> tables_of_2{
     "CREATE TABLE seconds(key TEXT NOT NULL, second INTEGER NOT NULL, count INTEGER NOT NULL, PRIMARY KEY(key, second)) WITHOUT ROWID",
     "CREATE TABLE peaks(key TEXT NOT NULL, hour INTEGER NOT NULL, peak INTEGER NOT NULL, peak_at INTEGER NOT NULL, PRIMARY KEY(key, hour)) WITHOUT ROWID"};
 

@@ -73,6 +73,7 @@ BackedUp make_backed_up(op::Context& context, op::Plan plan, std::vector<op::Ver
   const auto keks = op::keks_on_token(context, birth.keks, context.objects_of(birth.keks));
   const auto id = op::new_bundle_id(context);
   std::vector<std::string> labels;
+  labels.reserve(versions.size());
   for (const auto& version : versions) labels.push_back(version.label());
   plan.files.push_back(op::planned_file(context, birth.target, id, labels));
   for (const auto& version : versions) {

@@ -86,6 +86,7 @@ std::vector<std::string> backup_home(Context& context, const std::filesystem::pa
   journal::write_archive(archive.temporary(), files);
   archive.commit();
   std::vector<std::string> names;
+  names.reserve(files.size());
   for (const auto& entry : files) names.push_back(entry.name);
   return names;
 }

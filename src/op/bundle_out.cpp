@@ -116,7 +116,7 @@ bundle::Record BundleOut::record_of(const VersionRecord& version, const pkcs11::
   return record;
 }
 
-void BundleOut::write(bundle::Record record) {
+void BundleOut::write(const bundle::Record& record) {
   writer_->add(record);
   labels_.push_back(label_of(record.name, record.version));
 }
@@ -124,7 +124,7 @@ void BundleOut::write(bundle::Record record) {
 void BundleOut::add(const VersionRecord& version, const pkcs11::Object& object) {
   auto record = record_of(version, object);
   for (const auto& target : targets_) record.wrapped.push_back(context_.token().wrap(target.kek, object.handle, target.algorithm));
-  write(std::move(record));
+  write(record);
 }
 
 BundleRecord BundleOut::finish() {

@@ -35,7 +35,7 @@ void OpenedKeks::read_journal() {
     if (!details.contains("opened_by")) return true;
     Opened opened{json.value("target", ""), details.value("opened_by", ""), details.value("creator_token", "")};
     if (phase == "intent") begun.emplace(entry.seq, std::move(opened));
-    if (phase == "note") found.push_back(std::move(opened));
+    else if (phase == "note") found.push_back(std::move(opened));
     return true;
   });
 }

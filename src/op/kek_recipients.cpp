@@ -116,6 +116,7 @@ policy::KeyFacts facts_of(const Brought& brought, KeyType type) {
 
 std::string listed(const std::vector<Transport>& transports) {
   std::vector<std::string> names;
+  names.reserve(transports.size());
   for (const auto& transport : transports) names.emplace_back(to_text(transport));
   return names.empty() ? "nothing" : join(names, ", ");
 }
@@ -143,6 +144,7 @@ KeyType type_of(const Brought& brought) {
   const auto& types = types_of(Role::transport);
   if (!type || std::find(types.begin(), types.end(), *type) == types.end()) {
     std::vector<std::string> names;
+    names.reserve(types.size());
     for (const KeyType each : types) names.emplace_back(to_text(each));
     throw Error::refused("G-KEK", fmt::format("the key in {} is {}: no kek goes to such a key", brought.file, brought.key.description()),
                          "a transport key is one of " + join(names, ", "));

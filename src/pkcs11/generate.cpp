@@ -96,6 +96,7 @@ std::vector<Object> generate_key_on_token(const Session& session, const Profile&
   std::vector<ScopedObject> guards;
   std::vector<Object> out;
   const auto made = generate_key(session, profile, spec, Lifetime::token);
+  guards.reserve(made.size());
   for (const FreshObject& fresh : made) guards.emplace_back(session, fresh.handle.value);
   for (const FreshObject& fresh : made) {
     out.push_back(read_object(session, fresh.handle.value, class_of_part(fresh.spec.role, fresh.spec.part)));

@@ -28,6 +28,7 @@ std::vector<std::string> mechanisms_of(const Session& session, CK_OBJECT_HANDLE 
   if (session.get_attributes(key, {&attribute, 1}) != CKR_OK || attribute.ulValueLen > numbers.size() * sizeof(CK_MECHANISM_TYPE)) return {};
   numbers.resize(attribute.ulValueLen / sizeof(CK_MECHANISM_TYPE));
   std::vector<std::string> names;
+  names.reserve(numbers.size());
   for (const auto number : numbers) names.push_back(mechanism_name(number));
   return names;
 }

@@ -138,6 +138,7 @@ std::vector<Bytes> rewrap_key(const Session& session, const Profile& profile, co
   const auto object_class = class_of_part(spec.role, spec.part);
   if (object_class != ObjectClass::secret_key) hold_to_type(read_object(session, object.get(), object_class), spec);
   std::vector<Bytes> out;
+  out.reserve(targets.size());
   for (const auto& target : targets) {
     out.push_back(session.wrap(wrap_mechanism(profile, target.algorithm), target.kek.value, object.get()));
   }

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <iterator>
 
 #include "kmtool/core/error.hpp"
 #include "kmtool/policy/objects.hpp"
@@ -10,7 +11,7 @@ using enum Severity;
 
 constexpr const char* replace = "kmtool gen NEW --role ROLE, move to it, then {delete}";
 
-const std::vector<Check> of_tokens{
+constexpr Check of_tokens[] = {
     {"G-HW", "software-token", high, "the token is software", "whoever copies its files and learns the PIN has every key", "use a hardware token; policy.json: \"require_hardware\": true", "", ""},
     {"G-GEN", "validation", high, "the module's FIPS 140 validation", "only a validated module's generator, boundary and self-tests have been examined by somebody else", "kmtool init --validation 'FIPS 140-3:LEVEL:CERTIFICATE'", "", ""},
     {"G-SEALED", "extractable-not-enforced", critical, "the token wraps keys that are not extractable", "CKA_EXTRACTABLE=false is the only thing that keeps a key inside, and this token does not heed it", "keep the PIN to kmtool alone, or use another token", "", "A5"},
@@ -31,7 +32,7 @@ const std::vector<Check> of_tokens{
     {"G-GEN", "origin-unknown", low, "the token does not tell where its keys come from", "CKA_LOCAL is false on every key: imported keys cannot be told from generated ones", "kmtool token says what the token is right about", "", ""},
 };
 
-const std::vector<Check> of_keys{
+constexpr Check of_keys[] = {
     {"G-GEN", "strength", critical, "the key is too weak", "SP 800-131A allows nothing under 112 bits, and 112 bits only until the end of 2030", replace, "kmtool rotate {key}", ""},
     {"G-GEN", "strength-unknown", low, "the key's strength cannot be told", "what cannot be judged cannot be relied on", "look at it with the vendor's tool; where in doubt {delete}", "kmtool rotate {key}", ""},
     {"G-GEN", "algorithm", critical, "the algorithm is disallowed", "SP 800-131A r2 disallows it for protecting anything", replace, "", ""},
@@ -80,12 +81,12 @@ const std::vector<Check> of_keys{
     {"G-WHERE", "certificate-unreadable", medium, "the certificate cannot be read", "damaged, or no X.509 certificate", "{delete}", "", ""},
 };
 
-const std::vector<Check> of_api_keys{
+constexpr Check of_api_keys[] = {
     {"A-RESTRICT", "api-key-unrestricted", medium, "an API key can be used from every address", "whoever finds it uses it from anywhere; a referrer or an app is only what the client says of itself", "kmtool apikey revoke {id} --reason TEXT, then kmtool apikey create --ip CIDR", "", ""},
     {"A-RESTRICT", "api-key-long-lived", medium, "an API key lives longer than policy allows", "a key that leaked unnoticed works until it ends", "kmtool apikey rotate {id} --expires 90d", "", ""},
 };
 
-const std::vector<Check> of_attacks{
+constexpr Check of_attacks[] = {
     {"G-SEALED", "wrap-decrypt", critical, "one key wraps and decrypts", "what it wraps it also decrypts: every key that may leave can be read in the clear", replace, "kmtool rotate {key}", "A1"},
     {"G-SEALED", "wrap-decrypt-copies", high, "one key wraps, and another with its id or label decrypts", "where both hold one value, what the one wraps the other decrypts", "keep one: {delete}", "", "A1"},
     {"G-SEALED", "public-wrap-decrypt", critical, "a public key wraps, and its private half decrypts", "what is wrapped under the public half the private half decrypts: every key that may leave can be read in the clear", replace, "kmtool rotate {key}", "A2"},
@@ -103,10 +104,10 @@ const std::vector<Check> of_attacks{
 
 const std::vector<Check>& checks() {
   static const std::vector<Check> all = [] {
-    std::vector<Check> out = of_tokens;
-    out.insert(out.end(), of_keys.begin(), of_keys.end());
-    out.insert(out.end(), of_attacks.begin(), of_attacks.end());
-    out.insert(out.end(), of_api_keys.begin(), of_api_keys.end());
+    std::vector<Check> out(std::begin(of_tokens), std::end(of_tokens));
+    out.insert(out.end(), std::begin(of_keys), std::end(of_keys));
+    out.insert(out.end(), std::begin(of_attacks), std::end(of_attacks));
+    out.insert(out.end(), std::begin(of_api_keys), std::end(of_api_keys));
     return out;
   }();
   return all;

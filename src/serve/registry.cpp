@@ -103,7 +103,7 @@ void Registry::load() {
   auto next = std::make_shared<Loaded>();
   next->snapshot = apikey::read_snapshot(text, printable(file_.string()), signers_);
   next->size = text.size();
-  accept(std::move(next));
+  accept(next);
 }
 
 bool Registry::take_again(const std::string& text) {
@@ -132,7 +132,7 @@ void Registry::say_serving(const Loaded& loaded) const {
        ", not after " + rfc3339(header.not_after));
 }
 
-void Registry::accept(std::shared_ptr<Loaded> next) {
+void Registry::accept(const std::shared_ptr<Loaded>& next) {
   const auto& header = next->snapshot.header;
   state_->require(header.home, header.sequence, next->snapshot.digest);
   next->at = clock_();

@@ -70,7 +70,7 @@ class Registry {
   void say_serving(const Loaded& loaded) const;
   void watch_expiry();
   void free_retired();
-  void accept(std::shared_ptr<Loaded> next);
+  void accept(const std::shared_ptr<Loaded>& next);
   void remember(const Loaded& loaded);
   void fill_slots(Loaded& next);
   void not_accepted(const Error& error);

@@ -107,6 +107,7 @@ SecretBytes combine(const std::vector<Share>& shares, const SecretBytes& mask) {
   if (shares.empty() || shares.size() < shares.front().quorum.needed || mask.size() != size)
     throw Error::internal("too few shares were put together");
   std::vector<unsigned char> numbers;
+  numbers.reserve(shares.size());
   for (const auto& share : shares) numbers.push_back(static_cast<unsigned char>(share.index));
   const Randomness randomness({});
   const Context context(gfshare_ctx_init_dec(numbers.data(), static_cast<unsigned>(numbers.size()), static_cast<unsigned>(size)));

@@ -13,7 +13,7 @@ namespace {
 /// 1234067 → `x001/x234/067`
 std::string number_path(std::uint64_t n) {
   std::string path = fmt::format("{:03}", n % 1000);
-  for (n /= 1000; n > 0; n /= 1000) path = fmt::format("x{:03}/", n % 1000) + path;
+  for (n /= 1000; n > 0; n /= 1000) path.insert(0, fmt::format("x{:03}/", n % 1000));
   return path;
 }
 

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <exception>
 
 #include "kmtool/core/encoding.hpp"
 #include "kmtool/core/text.hpp"
@@ -70,17 +71,17 @@ std::vector<op::VersionRecord> candidates(op::Context& context, const Header& he
 
 /// Those that the rulebook lets decrypt; where there is none its first refusal is thrown.
 std::vector<op::VersionRecord> admitted(op::Context& context, std::vector<op::VersionRecord> found, std::vector<std::string>& warnings) {
-  std::optional<Error> refusal;
+  std::exception_ptr refusal;
   std::vector<op::VersionRecord> good;
   for (auto& version : found) {
     try {
       judge(context, version, policy::Use::decrypt, warnings);
       good.push_back(std::move(version));
-    } catch (const Error& error) {
-      if (!refusal) refusal = error;
+    } catch (const Error&) {
+      if (!refusal) refusal = std::current_exception();
     }
   }
-  if (good.empty()) throw *refusal;
+  if (good.empty()) std::rethrow_exception(refusal);
   std::ranges::stable_sort(good, std::greater<>(), [](const auto& version) { return version.state == State::active; });
   return good;
 }
@@ -205,6 +206,7 @@ CryptResult decrypt(op::Context& context, const DecryptRequest& request, InStrea
   op::take_turn(context);
   const auto keys = admitted(context, candidates(context, result.header, request.key), result.warnings);
   std::vector<pkcs11::Handle> handles;
+  handles.reserve(keys.size());
   for (const auto& key : keys) handles.push_back(object_for(context, key).handle);
   result.version = keys.front();
   if (!context.options.dry_run) {  // which opens everything too, and keeps nothing

@@ -22,7 +22,7 @@ struct Address {
   static Address from_v6(const std::uint8_t* sixteen);
   /// RFC 5952.
   [[nodiscard]] std::string text() const;
-  auto operator<=>(const Address&) const = default;
+  auto operator<=>(const Address&) const = default;  // NOLINT(modernize-use-nullptr): a false alarm of clang-tidy 14
 };
 
 /// A network in CIDR notation, or one address (a full-length prefix).

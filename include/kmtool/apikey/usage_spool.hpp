@@ -60,7 +60,7 @@ class UsageCounter {
   /// Everything counted since the last take(); afterwards there is nothing.
   UsageCounts take();
   /// Puts back what could not be written.
-  void put_back(UsageCounts counts);
+  void put_back(const UsageCounts& counts);
   [[nodiscard]] bool empty() const { return counted_ == 0; }
 
  private:
