@@ -15,6 +15,7 @@
 #include <set>
 
 #include "cli.hpp"
+#include "kmtool/core/notices.hpp"
 #include "kmtool/core/secret.hpp"
 #include "kmtool/core/text.hpp"
 
@@ -74,6 +75,7 @@ void say(const std::string& text) {
 
 int report(const Error& error, bool json, Globals& globals) {
   clear_progress();
+  for (const auto& text : take_notices()) note(globals, text);
   const int exit = static_cast<int>(error.exit());
   if (json && exit >= 64) {
     Json what;
@@ -123,6 +125,14 @@ std::vector<std::string> option_names(const CLI::App* app) {
   return out;
 }
 
+/// The option that was meant: one whose name ends with it, --to-kek for --kek, before one that is spelled alike.
+std::string nearest_option(const std::string& name, const CLI::App& app) {
+  const auto names = option_names(&app);
+  const std::string tail = name.substr(name.find_first_not_of('-') - 1);
+  const auto longer = std::find_if(names.begin(), names.end(), [&](const std::string& one) { return tail.size() > 3 && one.size() > tail.size() + 2 && one.ends_with(tail); });
+  return longer != names.end() ? *longer : nearest(name, names);
+}
+
 std::vector<std::string> command_names(const CLI::App& app) {
   std::vector<std::string> out;
   for (const CLI::App* sub : app.get_subcommands({})) out.push_back(sub->get_name());
@@ -163,9 +173,14 @@ void refuse_unknown_command(const CLI::App& app, const std::vector<std::string>&
   refuse_unknown_command(app, words);
   const auto extra = app.remaining(true);
   for (const auto& word : extra) {
-    if (word.size() > 1 && word[0] == '-') {
+    const auto dashes = std::find(words.begin(), words.end(), "--");
+    const bool argument = std::find(dashes, words.end(), word) != words.end();
+    if (word.size() > 1 && word[0] == '-' && argument) {
+      throw Error::usage(fmt::format("unexpected argument {} of {}", word, path), "behind -- all are arguments: give options before it");
+    }
+    if (word.size() > 1 && word.find_first_not_of('-') != std::string::npos && word[0] == '-') {
       const std::string name = word.substr(0, word.find('='));
-      throw Error::usage(fmt::format("unknown option {} of {}", name, path), suggestion(nearest(name, option_names(&at)), path));
+      throw Error::usage(fmt::format("unknown option {} of {}", name, path), suggestion(nearest_option(name, at), path));
     }
     const auto commands = command_names(at);
     if (commands.empty()) throw Error::usage(fmt::format("unexpected argument {} of {}", word, path), suggestion({}, path));
@@ -190,6 +205,23 @@ void refuse_empty_values(const CLI::App& app) {
     }
   }
   for (const CLI::App* sub : app.get_subcommands()) refuse_empty_values(*sub);
+}
+
+/// Every option that takes a number, told by its type's name, takes decimal digits and nothing else. CLI11 leaves it to strtoll: 010 would be
+/// eight, 0x10 sixteen, and -1 a very large number.
+void read_decimal(CLI::App& app) {
+  const CLI::Validator decimal(
+      [](std::string& text) {
+        if (text.empty() || text.size() > 18 || text.find_first_not_of("0123456789") != std::string::npos) return "not a whole number: " + printable(text);
+        text.erase(0, std::min(text.find_first_not_of('0'), text.size() - 1));
+        return std::string();
+      },
+      "");
+  for (CLI::Option* option : app.get_options()) {
+    const std::string type = option->get_type_name().substr(0, option->get_type_name().find(':'));
+    if (type == "N" || type == "BYTES" || type == "SEQ") option->transform(decimal);
+  }
+  for (CLI::App* sub : app.get_subcommands([](const CLI::App*) { return true; })) read_decimal(*sub);
 }
 
 void add_commands(CLI::App& app, Globals& globals, Action& action) {
@@ -242,6 +274,7 @@ int run(std::vector<std::string> words, Globals& globals) {
   app.set_help_flag("-h,--help", "say what can be asked for");
   add_globals(app, globals);
   add_commands(app, globals, action);
+  read_decimal(app);
   app.footer(footer);  // now: commands would inherit it
   app.set_version_flag("--version", version_text, "say which kmtool this is")->group("Global options");
   app.get_help_ptr()->group("Global options");
@@ -317,6 +350,7 @@ int run_and_report(const std::vector<std::string>& words, unsigned file_mask) {
     }
     clear_progress();
     if (exit >= 64) globals.out.clear();
+    for (const auto& text : take_notices()) note(globals, text);
     release_held(globals);
     flush_output(globals);
     return exit;

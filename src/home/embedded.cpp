@@ -257,11 +257,12 @@ bool token_object_lost(const Paths& paths, bool mend) {
 }
 
 std::size_t remove_empty_objects(const Paths& paths) {
+  constexpr std::uintmax_t bare_object = 8;  // its generation and no attribute: of such a file SoftHSM shows an object that nobody can read
   std::size_t count = 0;
   for (const auto& folder : token_folders(paths)) {
     for (const auto& file : entries(folder)) {
       std::error_code error;
-      const bool empty = file.extension() == ".object" && file.filename() != "token.object" && fs::is_regular_file(file, error) && fs::file_size(file, error) == 0;
+      const bool empty = file.extension() == ".object" && file.filename() != "token.object" && fs::is_regular_file(file, error) && fs::file_size(file, error) <= bare_object;
       if (empty && !error && fs::remove(file, error)) ++count;
     }
   }

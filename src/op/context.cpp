@@ -78,7 +78,7 @@ pkcs11::Token login(const Options& options, const home::Home& home) {
   std::error_code ignored;
   if (!std::filesystem::exists(home.config.module.path, ignored)) {
     throw Error::unavailable("the PKCS#11 module " + home.config.module.path + " does not exist",
-                             "install the token's software, or restore the module to that path");
+                             "install the token's software; where its library has moved, set module in the home's config.json to where it is");
   }
   const auto& named = options.pin_source.empty() ? home.config.pin_source : options.pin_source;
   pkcs11::OpenOptions how;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <iterator>
+#include <map>
 #include <set>
 
 #include "kmtool/core/count.hpp"
@@ -28,6 +29,20 @@ Check check_intents(const journal::Journal& journal) {
   return {Verdict::bad, "unfinished work", fmt::format("{} open: kmtool doctor --repair finishes or undoes it", open.size())};
 }
 
+/// config.json may be edited by hand, where the module has moved for instance: whoever did not do so should hear of it. From the next entry on
+/// the record says it.
+void note_config(Context& context, std::vector<Check>& checks) {
+  const auto size = context.journal().size();
+  if (size == 0) return;
+  context.journal().each_entry(size - 1, [&](const journal::Entry& entry) {
+    const auto recorded = entry.json().value("config", context.home.config_digest);
+    if (recorded != context.home.config_digest) {
+      checks.push_back({Verdict::note, "config.json", "edited since the newest entry; the module is " + printable(context.home.config.module.path)});
+    }
+    return true;
+  });
+}
+
 Check check_rollback(Context& context) {
   try {
     switch (check_anchor(context)) {
@@ -43,13 +58,28 @@ Check check_rollback(Context& context) {
   return {Verdict::note, "rollback anchor", "not supported by this token: a restored old copy of the home would not be noticed"};
 }
 
+/// `2 private key (p256), 1 secret key (aes-256)`.
+std::string kinds_of(const std::vector<pkcs11::Object>& objects) {
+  std::map<std::string, std::size_t> count;
+  for (const auto& object : objects) ++count[kind_text(object)];
+  std::vector<std::string> texts;
+  for (const auto& [kind, n] : count) texts.push_back(fmt::format("{} {}", n, kind));
+  return join(texts, ", ");
+}
+
 /// Every version against the token, and every object on the token against the catalog.
 void check_objects(Context& context, std::vector<Check>& checks) {
   const auto report = compare_objects(context);
   for (const auto& [label, wrong] : report.wrong) checks.push_back({Verdict::bad, "key " + label, wrong});
   checks.push_back({Verdict::ok, "keys", fmt::format("{} as recorded", report.good)});
   if (const auto n = report.foreign.size(); n > 0) checks.push_back({Verdict::note, "other objects", fmt::format("{} on the token that this home does not manage", n)});
-  if (const auto n = report.nameless.size(); n > 0) checks.push_back({Verdict::note, "nameless objects", fmt::format("{} without label and id, not made by an open command", n)});
+  if (const auto n = report.nameless.size(); n > 0) {
+    checks.push_back({Verdict::note, "nameless objects", fmt::format("{} without label and id, not made by an open command: {}", n, kinds_of(report.nameless))});
+  }
+  const auto unlabelled = context.token().find_by_labels({""});
+  if (const auto n = std::ranges::count_if(unlabelled, unreadable); n > 0) {
+    checks.push_back({Verdict::note, "unreadable objects", fmt::format("{} on the token of which no attribute can be read: what a kill inside the token left, and no key", n)});
+  }
 }
 
 Check check_signers(Context& context) {
@@ -102,6 +132,7 @@ Examination examine(Context& context) {
     looks.add({Verdict::ok, "journal", fmt::format("{}, each as recorded; newest checkpoint signed by the token's log signer",
                                                    counted(context.state().head ? context.journal().size() : 0, "entry", "entries"))});
   });
+  looks.look("config.json", [&] { note_config(context, looks.checks()); });
   looks.look("signers", [&] { looks.add(check_signers(context)); });
   looks.look("rollback anchor", [&] { looks.add(check_rollback(context)); });
   looks.look("unfinished work", [&] { looks.add(check_intents(context.journal())); });

@@ -12,11 +12,22 @@
 #include "kmtool/crypto/digest.hpp"
 #include "kmtool/op/bundle_out.hpp"
 #include "kmtool/tlog/cosignature.hpp"
+#include "kmtool/pkcs11/survey.hpp"
 #include "op/state.hpp"
 
 namespace kmtool::op {
 
 namespace {
+
+/// Which object is whose copy tells only who made them: label, id, and whether the token generated it.
+std::string each_of(const std::vector<pkcs11::Object>& objects) {
+  std::vector<std::string> texts;
+  for (const auto& object : objects) {
+    const char* local = !object.local ? "CKA_LOCAL not told" : *object.local ? "CKA_LOCAL true" : "CKA_LOCAL false";
+    if (is_key(object)) texts.push_back(describe(object) + ", " + local);
+  }
+  return join(texts, "; ");
+}
 
 /// Empty where the version's objects are as the catalog says.
 std::string wrong_with(Context& context, const VersionRecord& version, const std::vector<pkcs11::Object>& objects) {
@@ -38,7 +49,7 @@ std::string wrong_with(Context& context, const VersionRecord& version, const std
   const auto wanted = version.state == State::destroyed ? 0 : parts_of(version.role).size();
   if (keys == wanted) return version.state == State::destroyed ? std::string() : wrong;
   if (version.state == State::destroyed) return "was destroyed, but " + counted(keys, "object") + " of it " + (keys == 1 ? "is" : "are") + " on the token";
-  return fmt::format("{} on the token instead of {}", counted(keys, "object"), wanted);
+  return fmt::format("{} on the token instead of {}{}", counted(keys, "object"), wanted, keys > wanted ? ": " + each_of(objects) : "");
 }
 
 const char* class_word(pkcs11::ObjectClass object_class) {
@@ -168,6 +179,14 @@ std::vector<journal::Change> found_no_more(Context& context, const std::vector<p
 bool is_key(const pkcs11::Object& object) {
   using enum pkcs11::ObjectClass;
   return object.object_class == secret_key || object.object_class == private_key || object.object_class == public_key;
+}
+
+std::string kind_text(const pkcs11::Object& object) {
+  return is_key(object) ? fmt::format("{} ({})", class_word(object.object_class), pkcs11::kind_of(object).text()) : class_word(object.object_class);
+}
+
+bool unreadable(const pkcs11::Object& object) {
+  return object.object_class == pkcs11::ObjectClass::other && !object.token && !object.is_private;
 }
 
 std::string describe(const pkcs11::Object& object) {

@@ -1,29 +1,14 @@
+#include <algorithm>
+#include <iterator>
 #include <set>
 
 #include "kmtool/core/encoding.hpp"
-#include "kmtool/crypto/digest.hpp"
 #include "kmtool/domain/name.hpp"
 #include "op/state.hpp"
 
 namespace kmtool::op {
 
 namespace {
-
-std::string fingerprint(const pkcs11::Object& object) {
-  crypto::Digest hash(crypto::Hash::sha256);
-  hash.update(big_endian(static_cast<std::uint64_t>(object.object_class), 8));
-  hash.update(big_endian(object.key_type, 8));
-  for (const auto* bytes : {&object.modulus, &object.ec_params, &object.ec_point}) {
-    hash.update(big_endian(bytes->size(), 8));
-    hash.update(*bytes);
-  }
-  return hex(hash.value()).substr(0, 16);
-}
-
-bool is_key(const pkcs11::Object& object) {
-  // A kill inside the token can leave an object of which not even the class was written.
-  return object.object_class != pkcs11::ObjectClass::certificate && object.object_class != pkcs11::ObjectClass::data;
-}
 
 /// Ids that the catalog knows: repair never touches an object that carries one.
 std::set<Bytes> known_ids(Context& context) {
@@ -35,7 +20,8 @@ std::set<Bytes> known_ids(Context& context) {
   return ids;
 }
 
-void destroy_planned(Context& context, const Plan& plan, std::vector<std::string>& done) {
+/// Destroys what bears the planned ids; what the token has nothing of may have been left without label and id.
+std::vector<Unmade> destroy_planned(Context& context, const Plan& plan, std::vector<std::string>& done) {
   const auto known = known_ids(context);
   std::vector<Bytes> ids;
   std::map<Bytes, std::string> labels;
@@ -55,6 +41,7 @@ void destroy_planned(Context& context, const Plan& plan, std::vector<std::string
     const auto ours = labels.find(object.id);
     if (ours != labels.end() && ours->second == object.label && object.token == false) located[object.id].push_back(std::move(object));
   }
+  auto unmade = unmade_of(plan, located);
   for (const auto& [id, objects] : located) {
     for (const auto& object : objects) {
       if (!object.label.empty() && object.label != labels.at(id)) {
@@ -65,20 +52,7 @@ void destroy_planned(Context& context, const Plan& plan, std::vector<std::string
       done.push_back("destroyed an unfinished object of " + labels.at(id));
     }
   }
-}
-
-void destroy_new_nameless(Context& context, const Plan& plan, std::vector<std::string>& done) {
-  auto left = plan.nameless;
-  for (const auto& object : context.token().scan()) {
-    if (!object.nameless() || !is_key(object)) continue;
-    auto& count = left[fingerprint(object)];
-    if (count > 0) {
-      --count;  // it was there before
-      continue;
-    }
-    context.token().destroy(object.handle);
-    done.push_back("destroyed a nameless object that an interrupted " + plan.command + " left");
-  }
+  return unmade;
 }
 
 /// True when every planned key stands on the token exactly as planned; fills in the public halves' keys.
@@ -149,7 +123,9 @@ void resolve_intent(Context& context, const std::string& id, const Plan& plan, s
     done.push_back("finished " + plan.command + " " + plan.target);
   } else {
     draft.result = "undone";
-    for (auto& line : undo(context, plan)) done.push_back(std::move(line));
+    auto undone = undo(context, plan);
+    std::ranges::move(undone.done, std::back_inserter(done));
+    if (!undone.nameless.empty()) draft.details["destroyed"] = std::move(undone.nameless);
     if (!plan.keys.empty()) sync();
     done.push_back("undid unfinished " + plan.command + " " + plan.target);
   }
@@ -159,14 +135,6 @@ void resolve_intent(Context& context, const std::string& id, const Plan& plan, s
 }
 
 }  // namespace
-
-std::map<std::string, std::size_t> nameless_objects(Context& context) {
-  std::map<std::string, std::size_t> found;
-  for (const auto& object : context.token().find_nameless()) {
-    if (is_key(object)) ++found[fingerprint(object)];
-  }
-  return found;
-}
 
 void prove_log_signer(Context& context) {
   const auto signer = log_signer(context);
@@ -178,13 +146,12 @@ void prove_log_signer(Context& context) {
   }
 }
 
-std::vector<std::string> undo(Context& context, const Plan& plan) {
-  std::vector<std::string> done;
-  for (const auto& file : plan.files) clear_file(file, done);
-  if (plan.keys.empty()) return done;
-  destroy_planned(context, plan, done);
-  destroy_new_nameless(context, plan, done);
-  return done;
+Undone undo(Context& context, const Plan& plan) {
+  Undone undone;
+  for (const auto& file : plan.files) clear_file(file, undone.done);
+  if (plan.keys.empty()) return undone;
+  destroy_nameless(context, plan, destroy_planned(context, plan, undone.done), undone);
+  return undone;
 }
 
 std::vector<std::string> recover(Context& context) {

@@ -180,8 +180,11 @@ Outcome Context::run(const Plan& wanted, const std::function<Outcome()>& act) {
     try {
       std::vector<std::string> done;
       auto changes = plan.each_alone ? settle_files(*this, plan, done) : plan.back;
-      if (!plan.each_alone) undo(*this, plan);
-      close("failed", {{"code", error.code()}, {"message", error.message()}}, std::move(changes));
+      Json details{{"code", error.code()}, {"message", error.message()}};
+      if (!plan.each_alone) {
+        if (auto undone = undo(*this, plan); !undone.nameless.empty()) details["destroyed"] = std::move(undone.nameless);
+      }
+      close("failed", std::move(details), std::move(changes));
     } catch (const std::exception&) {
       throw Error(error.exit(), error.code(), error.message(),
                   (error.hint().empty() ? "" : error.hint() + "; ") +

@@ -91,9 +91,23 @@ void require_accepted_policy(Context& context);
 journal::Change policy_row(const Context& context);
 /// The text of the policy that was accepted last; nullopt where it was accepted before texts were kept.
 std::optional<std::string> accepted_policy_text(Context& context);
+/// What undo() did: a line each; and of nameless objects it destroyed, for the journal, which kinds and how many.
+struct Undone {
+  std::vector<std::string> done;
+  Json nameless = Json::array();
+};
 /// Undoes what is left of a plan: destroys its objects (never one the catalog knows), removes temporary files, and files that landed
-/// for keys the token does not have. Returns what was done.
-std::vector<std::string> undo(Context& context, const Plan& plan);
+/// for keys the token does not have.
+Undone undo(Context& context, const Plan& plan);
+/// An object of a planned key that the token does not have under its label and id.
+struct Unmade {
+  pkcs11::ObjectSpec spec;
+  bool imported = false;
+};
+std::vector<Unmade> unmade_of(const Plan& plan, const std::map<Bytes, std::vector<pkcs11::Object>>& located);
+/// Of the objects without label and id that appeared since the plan was made, destroys those which are, attribute for attribute, one of
+/// `unmade`, and at most one for each. All others are somebody else's: they stay, and are named.
+void destroy_nameless(Context& context, const Plan& plan, std::vector<Unmade> unmade, Undone& undone);
 /// True when every planned bundle (and there is one) lies under its final name.
 bool files_landed(const Plan& plan);
 /// Removes what an unfinished file left: its temporary, the file itself where it replaces nothing, the second name of a kept one.

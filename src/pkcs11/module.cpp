@@ -75,7 +75,7 @@ Module::Module(const ModuleSpec& spec) : path_(spec.path) {
   const auto canonical = std::filesystem::canonical(path_, error);
   if (error || !std::filesystem::is_regular_file(canonical, error)) {
     throw Error::unavailable("there is no PKCS#11 module at " + printable(path_),
-                             "install the token's software, or set `module` to where its library is");
+                             "install the token's software; where its library has moved, set module in the home's config.json to where it is");
   }
   digest_ = crypto::sha256_file_hex(path_);
   {

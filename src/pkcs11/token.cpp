@@ -149,7 +149,7 @@ std::vector<Object> Token::find_by_label(const std::string& label) {
 
 std::vector<Object> Token::find_by_labels(const std::set<std::string>& labels) {
   std::vector<Object> out;
-  if (labels.size() <= few_finds) {
+  if (labels.size() <= few_finds && !labels.contains("")) {  // what has no label at all is not found by an empty one
     for (const auto& label : labels) std::ranges::move(find_by_label(label), std::back_inserter(out));
   } else {
     out = find_objects(impl_->session, {});

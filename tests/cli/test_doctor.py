@@ -35,6 +35,24 @@ class Doctor(harness.Case):
             hidden.rename(self.module)
         self.ok("doctor")
 
+    def test_the_module_has_moved(self):
+        """The vendor's library lies elsewhere: config.json may say so, and doctor says that it was edited."""
+        moved = self.module.with_name("v2.so")
+        config = self.home / "config.json"
+        before = config.read_text()
+        self.module.rename(moved)
+        try:
+            self.refused(69, "gen", "x", "--role", "data", says="config.json")
+            config.write_text(before.replace(str(self.module), str(moved)))
+            said = self.ok_json("doctor")
+            self.assertTrue(said["healthy"])
+            self.assertIn("config.json", {check["what"] for check in said["checks"] if check["verdict"] == "note"})
+            self.ok("gen", "moved", "--role", "data")
+            self.assertNotIn("config.json", {check["what"] for check in self.ok_json("doctor")["checks"]})
+        finally:
+            moved.rename(self.module)
+            config.write_text(before)
+
     def test_a_wrong_pin(self):
         wrong = self.dir / "wrong-pin"
         wrong.write_text("not-the-pin")

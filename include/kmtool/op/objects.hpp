@@ -40,6 +40,10 @@ std::vector<journal::Change> found_no_more(Context& context, const std::vector<p
 bool is_key(const pkcs11::Object& object);
 /// Named and numbered as homes do with their keys: label `payments@3`, and a CKA_ID of 16 octets. Says nothing of whose it is.
 std::optional<KeyRef> named_as_version(const pkcs11::Object& object);
+/// `private key (p256)`: class and kind.
+std::string kind_text(const pkcs11::Object& object);
+/// Not one attribute of it can be read.
+bool unreadable(const pkcs11::Object& object);
 /// `secret key "label" (id 0a0b)`, safe to print.
 std::string describe(const pkcs11::Object& object);
 
