@@ -98,9 +98,9 @@ int distrust(Globals& globals, const std::string& name, const std::string& reaso
     const auto done = op::distrust_signer(context, name, reason);
     const auto fingerprint = crypto::PublicKey::from_spki(done.signer.spki).fingerprint();
     if (json_wanted(globals)) {
-      globals.out.json(Json{{"distrusted", {{"name", name}, {"fingerprint", fingerprint}, {"taken", done.taken}, {"public_keys", done.public_keys}}}});
+      globals.out.json(Json{{"distrusted", {{"name", name}, {"names", done.names}, {"fingerprint", fingerprint}, {"taken", done.taken}, {"public_keys", done.public_keys}}}});
     } else {
-      globals.out.line("distrusted " + name + ": " + fingerprint);
+      for (const auto& each : done.names) globals.out.line("distrusted " + each + ": " + fingerprint);
     }
     for (const auto& taken : done.taken) warn(globals, "on its word, and it stays: " + taken);
     for (const auto& key : done.public_keys) {

@@ -118,11 +118,18 @@ crypto::PublicKey read_signer(const std::filesystem::path& pem) {
 
 std::optional<TrustRecord> pinned_as(const Context& context, const crypto::PublicKey& key, const std::string& name) {
   require_name(name, "signer name");
-  for (auto& pinned : context.trusted()) {
+  auto trusted = context.trusted();
+  for (auto& pinned : trusted) {
     if (pinned.name != name) continue;
     if (pinned.spki == key.spki()) return std::move(pinned);
     throw Error::exists("another signer is already trusted under the name " + name,
                         "choose another --name; where it took that one's place: kmtool signer distrust " + name + " --reason TEXT");
+  }
+  // Under two names, one of them would go on being trusted when the other is taken back.
+  for (const auto& pinned : trusted) {
+    if (pinned.spki != key.spki()) continue;
+    throw Error::exists("this signer is already trusted, under the name " + pinned.name,
+                        "use that name; to give it another: kmtool signer distrust " + pinned.name + " --reason TEXT, then trust it again");
   }
   return std::nullopt;
 }
@@ -138,11 +145,13 @@ namespace {
 
 /// Looks through the journal for what rests on a pinned signer's word.
 void find_what_rests(Context& context, const std::string& fingerprint, Distrusted& found) {
-  const auto vouched = "the request that " + found.signer.name + " signed";
+  std::set<std::string> vouched;
+  for (const auto& name : found.names) vouched.insert("the request that " + name + " signed");
   std::map<std::uint64_t, std::string> open;  // intents to take something, by their number
   std::set<std::string> keys;
   context.journal().each_entry(0, [&](const journal::Entry& entry) {
-    const bool names_it = entry.bytes.find(fingerprint) != std::string::npos || entry.bytes.find(vouched) != std::string::npos;
+    const bool names_it = entry.bytes.find(fingerprint) != std::string::npos ||
+                          std::ranges::any_of(vouched, [&](const auto& text) { return entry.bytes.find(text) != std::string::npos; });
     if (open.empty() && !names_it) return true;
     const auto json = entry.json();
     const auto command = json.value("command", "");
@@ -155,7 +164,7 @@ void find_what_rests(Context& context, const std::string& fingerprint, Distruste
     } else if (json.value("phase", "") == "intent") {
       if (details.value("signer", "") == fingerprint) open[entry.seq] = command + " " + json.value("target", "");
       for (const auto& recipient : details.value("recipients", Json::array())) {
-        if (recipient.is_object() && recipient.value("pinned_by", "") == vouched) keys.insert(recipient.value("public_key", ""));
+        if (recipient.is_object() && vouched.contains(recipient.value("pinned_by", ""))) keys.insert(recipient.value("public_key", ""));
       }
     }
     return true;
@@ -173,10 +182,18 @@ Distrusted distrust_signer(Context& context, const std::string& name, const std:
   const auto trusted = context.trusted();
   const auto pinned = std::ranges::find(trusted, name, &TrustRecord::name);
   if (pinned == trusted.end()) throw Error::missing("no signer is trusted under the name " + name, "kmtool signer list shows those that are");
-  Distrusted found{*pinned, {}, {}};
+  Distrusted found{*pinned, {name}, {}, {}};
+  for (const auto& other : trusted) {
+    if (other.spki == pinned->spki && other.name != name) found.names.push_back(other.name);
+  }
   const auto fingerprint = crypto::PublicKey::from_spki(pinned->spki).fingerprint();
   find_what_rests(context, fingerprint, found);
-  if (!context.options.dry_run) context.note("signer distrust", name, {{"fingerprint", fingerprint}, {"reason", reason}}, {{"trust", name, std::nullopt}});
+  if (context.options.dry_run) return found;
+  Json details{{"fingerprint", fingerprint}, {"reason", reason}};
+  if (found.names.size() > 1) details["names"] = found.names;
+  std::vector<journal::Change> changes;
+  for (const auto& each : found.names) changes.push_back({"trust", each, std::nullopt});
+  context.note("signer distrust", name, std::move(details), std::move(changes));
   return found;
 }
 

@@ -28,6 +28,9 @@ InitResult init(const Options& options, const InitRequest& request);
 
 /// What can be seen to be wrong before anything is written: a home that is there, a folder or module that others can write, no module.
 void check_init(const Options& options, const InitRequest& request);
+/// For --dry-run: also all that can be seen of the token and the home's place without writing anything. It logs in. The token; nullopt where it
+/// is one that init would make.
+std::optional<pkcs11::TokenInfo> rehearse_init(const Options& options, const InitRequest& request);
 
 /// One line of doctor's report.
 struct Check {
@@ -59,7 +62,8 @@ std::uint64_t numbers_after_rollback(Context& context);
 std::vector<SignerRecord> rotate_signers(Context& context, std::optional<std::uint64_t> compromised_after);
 /// The public key in a PEM file, which must be one that a document signer can have. Throws usage (64), damaged (65), missing (66).
 crypto::PublicKey read_signer(const std::filesystem::path& pem);
-/// The signer that is pinned under this name; nullopt: none. Throws exists (73) when the name is taken by another key than this one.
+/// The signer that is pinned under this name; nullopt: none. Throws exists (73) when the name is taken by another key than this one, or
+/// this key is pinned under another name.
 std::optional<TrustRecord> pinned_as(const Context& context, const crypto::PublicKey& key, const std::string& name);
 /// Pins another site's signer under a name; one that is pinned so stays as it is. Throws exists (73) when the name is taken by another key.
 TrustRecord trust_signer(Context& context, const crypto::PublicKey& key, const std::string& name);
@@ -67,10 +71,12 @@ TrustRecord trust_signer(Context& context, const crypto::PublicKey& key, const s
 /// A signer that was pinned, and what rests on its word.
 struct Distrusted {
   TrustRecord signer;
+  std::vector<std::string> names;        ///< all that the key was trusted under, the one asked for first
   std::vector<std::string> taken;        ///< what came from bundles that it signed: `import-kek root@1`, `unwrap FILE`
   std::vector<std::string> public_keys;  ///< fingerprints of recorded recipients that its requests vouched for: backups go on to them
 };
-/// Takes a pin back: what that signer signed, before or after, is by someone unknown from then on. Throws missing (66).
+/// Takes a pin back, under every name that its key has: what that signer signed, before or after, is by someone unknown from then on. Throws
+/// missing (66).
 Distrusted distrust_signer(Context& context, const std::string& name, const std::string& reason);
 /// The tree size of a checkpoint file (a note signed by this home's log signer and lying on its tree). Throws damaged (65).
 std::uint64_t checkpoint_size(Context& context, const std::filesystem::path& file);
