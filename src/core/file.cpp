@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "kmtool/core/text.hpp"
+#include "machine_link.hpp"
 #include "read_all.hpp"
 
 namespace kmtool {
@@ -154,6 +155,7 @@ fs::path check_output(const fs::path& path, bool overwrite) {
     throw Error::exists(printable(target.string()) + " is a link to something that is not a file",
                         "name a file; for standard output say - where the command takes it");
   }
+  refuse_machine_link(target);
   if (!overwrite)
     throw Error::exists(printable(target.string()) + " exists", "choose another name, or say --force to replace it");
   return target;

@@ -11,6 +11,7 @@
 
 #include "kmtool/core/file.hpp"
 #include "kmtool/core/text.hpp"
+#include "machine_link.hpp"
 
 namespace kmtool {
 namespace {
@@ -82,6 +83,7 @@ AtomicFile::AtomicFile(fs::path target, bool overwrite, Nameless) : target_(std:
 void AtomicFile::require_target() const {
   struct stat status {};
   if (lstat(target_.c_str(), &status) == 0) {
+    refuse_machine_link(target_);
     if (!overwrite_) throw already_there(target_);
     if (!S_ISREG(status.st_mode) && !S_ISLNK(status.st_mode)) {
       throw Error::exists(printable(target_.string()) + " exists and is not a file", "choose another name");

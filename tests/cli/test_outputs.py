@@ -77,6 +77,26 @@ class Outputs(harness.EmbeddedCase):
             self.refused(73, "wrap", "payments", "--kek", "root", "--out", self.dir / "out", *more, says="is a link to something that is not a file")
         self.assertTrue((self.dir / "out").is_symlink())
 
+    def test_links_to_the_machines(self):
+        """Also where a regular file lies behind /proc/self/fd/1: what would be replaced is the link, and in /dev everybody's."""
+        (self.dir / "first").symlink_to("/proc/self/fd/1")
+        (self.dir / "second").symlink_to("first")
+        (self.dir / "folder").symlink_to("/proc/self/fd")
+        for name in ("first", "second", "folder/1"):
+            for more in ([], ["--force"]):
+                for words in (["random", "16"], ["wrap", "payments", "--kek", "root"], ["home", "backup"]):
+                    out = [] if words[0] == "home" else ["--out"]
+                    with (self.dir / "redirected").open("wb") as stdout:
+                        command = [harness.BINARY, *words, *out, str(self.dir / name), *more]
+                        done = subprocess.run(command, env=self.env, stdout=stdout, stderr=subprocess.PIPE, check=False)
+                    self.assertEqual(done.returncode, 73, done)
+                    self.assertIn(b"which is the machine's", done.stderr)
+        self.assertTrue((self.dir / "first").is_symlink() and (self.dir / "second").is_symlink())
+        (self.dir / "plain").write_text("x")
+        (self.dir / "third").symlink_to("plain")
+        self.ok("random", "16", "--out", self.dir / "third", "--force")  # a link of one's own is replaced
+        self.assertFalse((self.dir / "third").is_symlink())
+
     def test_a_file_system_without_hard_links(self):
         """An output that has no name until it is whole then gets one by being copied."""
         plain = os.urandom(300_000)
