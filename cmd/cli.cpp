@@ -112,9 +112,15 @@ void offer_formats(const CLI::App* sub, Globals& globals, std::vector<std::strin
 
 void require_format(const CLI::App& sub, Globals& globals) {
   const std::string& wanted = globals.format;
-  if (globals.json && wanted != "table" && wanted != "json") throw Error::usage("--json and --format " + printable(wanted) + " exclude each other", "leave one of them out");
+  const CLI::App* root = &sub;
+  while (root->get_parent() != nullptr) root = root->get_parent();
+  const bool said = root->get_option("--format")->count() > 0;
+  if (globals.json && said && wanted != "json") throw Error::usage("--json and --format " + printable(wanted) + " exclude each other", "leave one of them out");
   const auto own = globals.formats.find(&sub);
   globals.offered = own == globals.formats.end() ? std::vector<std::string>{"table", "json"} : own->second;
+  if (globals.json && std::find(globals.offered.begin(), globals.offered.end(), "json") == globals.offered.end()) {
+    throw Error::usage("this command has no JSON output", "leave --json out");
+  }
   if (wanted == "table" || std::find(globals.offered.begin(), globals.offered.end(), wanted) != globals.offered.end()) return;
   throw Error::usage("this command has no format " + printable(wanted), "it has " + join(globals.offered, ", "));
 }

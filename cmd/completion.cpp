@@ -100,6 +100,7 @@ void collect(const CLI::App& app, const Globals& globals, const std::string& pat
 
 void add_completion(CLI::App& app, Globals& globals, Action& action) {
   CLI::App* sub = app.add_subcommand("completion", "print the completion script for a shell");
+  offer_formats(sub, globals, {"script"});
   const auto shell = std::make_shared<std::string>();
   sub->add_option("SHELL", *shell, "bash, zsh or fish")->required()->check(CLI::IsMember({"bash", "zsh", "fish"}));
   sub->footer("For instance: kmtool completion bash > /usr/share/bash-completion/completions/kmtool");

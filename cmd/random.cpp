@@ -39,6 +39,7 @@ int run(Globals& globals, const RandomOptions& o) {
         write_as(*out, piece, format);
       }
     });
+    if (format == "json" && (!out || !out->path().empty())) globals.out.json(Json{{"bytes", o.octets}, {"out", out ? out->path() : o.data.out}});
     if (out) {
       if (format != "raw") out->write(view("\n"));
       out->finish();

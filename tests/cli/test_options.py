@@ -36,6 +36,31 @@ class Options(harness.EmbeddedCase):
         self.assertEqual(self.unchanged(), before)
         self.assertEqual(self.ok("list", "--format", "names").out.splitlines()[0], "cargo")
         self.assertEqual(len(self.ok("random", "4", "--format", "json").json()["value"]), 8)
+        self.assertIn("exclude each other", self.failed(64, "list", "--json", "--format", "table")["message"])
+        self.assertIn("no JSON", self.failed(64, "completion", "bash", "--json")["message"])
+        self.refused(64, "completion", "bash", "--format", "json", says="no format json")
+        self.ok("list", "--json", "--format", "json")
+
+    def test_random_says_where_it_went(self):
+        out = self.dir / "drawn"
+        self.assertEqual(self.ok_json("random", "16", "--out", out, "--dry-run"), {"bytes": 16, "out": str(out)})
+        self.assertFalse(out.exists())
+        self.assertEqual(self.ok_json("random", "16", "--dry-run"), {"bytes": 16, "out": ""})
+        self.assertEqual(self.ok_json("random", "16", "--out", out), {"bytes": 16, "out": str(out)})
+        self.assertEqual(len(json.loads(out.read_text())["value"]), 32)
+
+    def test_numbers_are_decimal(self):
+        self.assertEqual(len(self.ok("random", "010").out.strip()), 20)
+        self.assertEqual(self.ok_json("gen", "counted", "--role", "mac", "--count", "08", "--dry-run")["keys"][-1]["name"], "counted-0008")
+        for words in (["random", "0x10"], ["random", "-1"], ["random", "+4"], ["random", "1e2"], ["audit", "log", "--last", "0x2"], ["gen", "n", "--role", "mac", "--count", "0x2"],
+                      ["cert", "ed", "--subject", "CN=x", "--self-signed", "--days", "0x10"], ["rotate", "tags", "--max-failures", "0x1"]):
+            self.refused(64, *words)
+        self.assertEqual(len(self.ok("audit", "log", "--last", "02", "--format", "jsonl").out.splitlines()), 2)
+
+    def test_what_was_meant(self):
+        self.refused(64, "export-kek", "root", "--kek", "root", "--out", self.dir / "x.kmk", says="did you mean --to-kek")
+        self.refused(64, "gen", "x", "--rloe", "data", says="did you mean --role")
+        self.refused(64, "gen", "--", "-x", "--role", "data", says=["unexpected argument --role", "give options before it"])
 
     def test_standard_output_is_no_bundle(self):
         before = self.unchanged()
