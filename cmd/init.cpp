@@ -41,15 +41,20 @@ op::InitRequest request_of(const InitOptions& o, op::Options& options) {
   return request;
 }
 
+Json token_json(const pkcs11::TokenInfo& token) {
+  return {{"label", token.label}, {"serial", token.serial}, {"model", token.model}, {"hardware", token.hardware}};
+}
+
 int run(Globals& globals, const InitOptions& o) {
   auto options = options_of(globals);
   const auto request = request_of(o, options);
   if (globals.dry_run) {
-    op::check_init(options, request);
+    const auto token = op::rehearse_init(options, request);
     if (json_wanted(globals)) {
-      globals.out.json(Json{{"home", options.paths.root.string()}, {"home_id", nullptr}, {"embedded", request.embedded}, {"token", nullptr}, {"signers", Json::object()}, {"anchor", nullptr}});
+      globals.out.json(Json{{"home", options.paths.root.string()}, {"home_id", nullptr}, {"embedded", request.embedded}, {"token", token ? token_json(*token) : Json(nullptr)}, {"signers", Json::object()}, {"anchor", nullptr}});
     } else {
       globals.out.line("home     " + options.paths.root.string() + ", " + (request.embedded ? "with a software token inside it" : "on a token of " + request.module.path));
+      if (token) globals.out.line("token    " + token->label + " (serial " + token->serial + "), " + (token->hardware ? "hardware" : "software"));
     }
     say_dry_run(globals);
     return 0;
@@ -60,7 +65,7 @@ int run(Globals& globals, const InitOptions& o) {
     json["home"] = options.paths.root.string();
     json["home_id"] = made.home_id;
     json["embedded"] = request.embedded;
-    json["token"] = {{"label", made.token.label}, {"serial", made.token.serial}, {"model", made.token.model}, {"hardware", made.token.hardware}};
+    json["token"] = token_json(made.token);
     json["signers"] = Json::object();
     for (const auto& signer : made.signers) json["signers"][signer.use] = crypto::PublicKey::from_spki(signer.spki).fingerprint();
     json["anchor"] = made.anchored ? "ok" : "not supported";

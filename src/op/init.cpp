@@ -1,3 +1,5 @@
+#include <unistd.h>
+
 #include <set>
 
 #include "kmtool/core/encoding.hpp"
@@ -136,19 +138,24 @@ void require_unshared(pkcs11::Token& token, bool join) {
   }
 }
 
-pkcs11::Token open_token(const Options& options, const home::Config& config) {
-  if (config.embedded) home::prepare_embedded(options.paths);
-  require_module(config.module);
+/// `lock_file` empty: for a look, which makes no file.
+pkcs11::Token log_in(const Options& options, const home::Config& config, const std::filesystem::path& lock_file) {
   pkcs11::OpenOptions how;
   how.careful = options.no_input;
-  how.lock_file = options.paths.token_lock();
+  how.lock_file = lock_file;
   SecretBytes pin;
   const auto& source = options.pin_source.empty() ? config.pin_source : options.pin_source;
   if (source != "protected") {
     pin = home::read_pin(source.empty() ? home::PinSource{} : home::PinSource::parse(source), options.no_input);
     how.pin = &pin;
   }
-  auto token = pkcs11::Token::open(config.module, config.token, how);
+  return pkcs11::Token::open(config.module, config.token, how);
+}
+
+pkcs11::Token open_token(const Options& options, const home::Config& config) {
+  if (config.embedded) home::prepare_embedded(options.paths);
+  require_module(config.module);
+  auto token = log_in(options, config, options.paths.token_lock());
   token.use_profile(token.probe());
   const auto& profile = token.profile();
   if (!profile.hmac_sha256 || !profile.ecdsa_p256) {
@@ -193,6 +200,32 @@ void check_init(const Options& options, const InitRequest& request) {
   } else {
     require_module(request.module);
   }
+}
+
+namespace {
+
+/// The folder itself, or the nearest above it that is there, takes what will be made.
+void require_place(const std::filesystem::path& root) {
+  std::error_code failed;
+  auto folder = root;
+  while (!folder.empty() && folder != folder.parent_path() && !std::filesystem::exists(folder, failed)) folder = folder.parent_path();
+  if (!std::filesystem::is_directory(folder, failed)) throw Error::exists(root.string() + " cannot be made: " + folder.string() + " is not a folder");
+  if (access(folder.c_str(), W_OK | X_OK) != 0) throw Error::exists(root.string() + " cannot be made: the folder " + folder.string() + " may not be written");
+}
+
+}  // namespace
+
+std::optional<pkcs11::TokenInfo> rehearse_init(const Options& options, const InitRequest& request) {
+  check_init(options, request);
+  require_place(options.paths.root);
+  if (request.embedded) return std::nullopt;
+  home::Config config;
+  config.module = request.module;
+  config.token = request.token;
+  config.pin_source = options.pin_source;
+  auto token = log_in(options, config, {});
+  require_unshared(token, request.join);
+  return token.info();
 }
 
 namespace {

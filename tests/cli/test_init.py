@@ -34,7 +34,7 @@ class Init(harness.Case):
             with self.subTest(**{key: str(value) for key, value in other.items()}):
                 self.refused(code, *self.words(**other))
                 self.assertFalse(self.home.parent.parent.exists())
-        self.ok(*self.words())
+        self.ok(*self.words(), "--join")
         self.ok("doctor", home=self.home, env={"KMTOOL_PIN_SOURCE": f"file:{self.token.pin_file}"})
         self.assertFalse((self.home / "init.unfinished").exists())
 
@@ -78,8 +78,23 @@ class Init(harness.Case):
         self.assertEqual((plan["home"], plan["embedded"], plan["home_id"]), (str(self.home), True, None))
         self.assertFalse(self.home.parent.parent.exists())
         self.refused(69, *self.words(module=self.dir / "none.so"), "--dry-run")
+        for code, other in self.failures():
+            with self.subTest(**{key: str(value) for key, value in other.items()}):
+                self.refused(code, *self.words(**other), "--dry-run")
+        plan = self.ok_json(*self.words(), "--dry-run", "--join")  # another test's home may be on it
+        self.assertEqual((plan["token"]["label"], plan["home_id"]), (self.token.label, None))
+        self.assertFalse(self.home.parent.parent.exists())
+        (self.dir / "file").write_text("")
+        self.refused(73, *self.words(), "--home", self.dir / "file/home", "--dry-run", "--join")
         self.ok("init", "--embedded", "--home", self.home)
         self.refused(73, "init", "--embedded", "--home", self.home, "--dry-run")
+
+    def test_a_rehearsal_sees_the_other_home(self):
+        self.ok(*self.words(), "--join")
+        elsewhere = ["--home", self.dir / "elsewhere", "--dry-run"]
+        words = [word for word in self.words() if word not in ("--home", self.home)]
+        self.refused(77, *words, *elsewhere, says="already serves another kmtool home")
+        self.ok(*words, *elsewhere, "--join")
 
     def test_a_killed_one_is_taken_up(self):
         """The mark is for those: whatever lies there afterwards, init can be run again."""
