@@ -36,7 +36,7 @@ void print_profile(Globals& globals, const op::Context& context, const pkcs11::T
   table.row({"module sha256", info.module_digest});
   table.row({"kind", info.hardware ? "hardware" : "software: not an HSM (G-HW)"});
   const auto& validation = context.home.config.validation;
-  table.row({"validation", validation ? validation->text() + " (as recorded at init)" : "none recorded (G-GEN); kmtool init --validation records one"});
+  table.row({"validation", validation ? validation->text() + " (as recorded at init)" : "none recorded (G-GEN); kmtool init --validation, or validation in config.json, records one"});
   const auto mechanism = [](unsigned long number) { return number == 0 ? std::string("no") : fmt::format("{:#x}", number); };
   table.row({"AES-KW (RFC 3394)", mechanism(profile.kw_mechanism)});
   table.row({"AES-KWP (RFC 5649)", mechanism(profile.kwp_mechanism) + (profile.kwp_note.empty() ? "" : "; " + profile.kwp_note)});

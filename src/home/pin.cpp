@@ -74,6 +74,12 @@ bool is_variable_name(const std::string& name) {
 // -- reading ------------------------------------------------------------------------------------------------------------
 
 SecretBytes from_file(const std::string& path) {
+  std::error_code ignored;
+  const auto type = std::filesystem::symlink_status(path, ignored).type();
+  using enum std::filesystem::file_type;
+  if (type == character || type == block || type == fifo || type == socket || type == directory) {  // before a chmod is advised
+    throw Error::config(printable(path) + " is not a regular file", "the PIN's file must be a regular file of yours with mode 0600 or 0400");
+  }
   check_trusted(path, {.private_file = true});
   // What was checked by name is held against what was opened: the file may have been exchanged in between.
   const Fd fd(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY));

@@ -20,8 +20,12 @@ constexpr std::string_view part_mark = ".part", of_mark = "-of-";
 constexpr std::size_t part_digits = 4, part_tail = part_mark.size() + part_digits + of_mark.size() + part_digits, most_parts = 9999;
 
 void require_archive(Database& db, const std::filesystem::path& file) {
-  Statement query(db, "SELECT sql FROM sqlite_master WHERE sql IS NOT NULL");
-  if (query.step() && query.text(0) == table && !query.step()) return;
+  try {
+    Statement query(db, "SELECT sql FROM sqlite_master WHERE sql IS NOT NULL");
+    if (query.step() && query.text(0) == table && !query.step()) return;
+  } catch (const Error& error) {
+    if (error.exit() != ExitCode::damaged) throw;  // no database at all
+  }
   throw Error::tampered(file.string() + " is not a kmtool home backup", "give a file that kmtool home backup wrote");
 }
 

@@ -74,7 +74,7 @@ constexpr std::array table{
     Entry{0x071, "CKR_MECHANISM_PARAM_INVALID", "the token does not accept the mechanism's parameters", gone, lacks},
     Entry{0x080, "CKR_OBJECT_CLASS_INCONSISTENT", "the object is of another class", fault, ""},
     Entry{0x081, "CKR_OBJECT_CLASS_INVALID", "the object's class is invalid", fault, ""},
-    Entry{0x082, "CKR_OBJECT_HANDLE_INVALID", "there is no such object", gone, "another process may have destroyed it"},
+    Entry{0x082, "CKR_OBJECT_HANDLE_INVALID", "there is no such object", gone, "another process may have destroyed it, or the token is full"},
     Entry{0x090, "CKR_OPERATION_ACTIVE", "another operation is active in the session", fault, ""},
     Entry{0x091, "CKR_OPERATION_NOT_INITIALIZED", "no operation is active in the session", fault, ""},
     Entry{0x0a0, "CKR_PIN_INCORRECT", "the PIN is wrong", refused, "repeated wrong PINs lock the token"},

@@ -13,7 +13,7 @@ constexpr const char* replace = "kmtool gen NEW --role ROLE, move to it, then {d
 
 constexpr Check of_tokens[] = {
     {"G-HW", "software-token", high, "the token is software", "whoever copies its files and learns the PIN has every key", "use a hardware token; policy.json: \"require_hardware\": true", "", ""},
-    {"G-GEN", "validation", high, "the module's FIPS 140 validation", "only a validated module's generator, boundary and self-tests have been examined by somebody else", "kmtool init --validation 'FIPS 140-3:LEVEL:CERTIFICATE'", "", ""},
+    {"G-GEN", "validation", high, "the module's FIPS 140 validation", "only a validated module's generator, boundary and self-tests have been examined by somebody else", "kmtool init --validation 'FIPS 140-3:LEVEL:CERTIFICATE'; in a home that is there already, this text as validation in its config.json", "", ""},
     {"G-SEALED", "extractable-not-enforced", critical, "the token wraps keys that are not extractable", "CKA_EXTRACTABLE=false is the only thing that keeps a key inside, and this token does not heed it", "keep the PIN to kmtool alone, or use another token", "", "A5"},
     {"G-SEALED", "copy-extractable", critical, "a copy of a non-extractable key can be made extractable", "whoever has the PIN copies the key and wraps the copy", "keep the PIN to kmtool alone, or use another token", "", "A5"},
     {"G-SEALED", "copy-readable", critical, "a copy of a sensitive key can be made readable", "whoever has the PIN copies the key and reads the copy", "use another token", "", "A5"},

@@ -57,14 +57,14 @@ void judge_no_validation(const std::string& demand, std::vector<Violation>& foun
     found.push_back({.rule = "G-GEN",
                      .severity = Severity::medium,
                      .what = "no FIPS 140 validation of this token is recorded",
-                     .hint = "record it with init --validation 'FIPS 140-3:LEVEL:CERTIFICATE'",
+                     .hint = "record it with init --validation 'FIPS 140-3:LEVEL:CERTIFICATE', or in a home that is there already as validation in its config.json",
                      .refuses = false});
     return;
   }
   found.push_back({.rule = "G-GEN",
                    .severity = Severity::high,
                    .what = fmt::format("policy demands {}, and no validation of this token is recorded", demand),
-                   .hint = "record it with init --validation 'FIPS 140-3:LEVEL:CERTIFICATE', or --waive G-GEN=REASON",
+                   .hint = "record it with init --validation 'FIPS 140-3:LEVEL:CERTIFICATE', in a home that is there already as validation in its config.json, or --waive G-GEN=REASON",
                    .waivable = true});
 }
 

@@ -113,6 +113,8 @@ class Mended(harness.Case):
         empty = self.dir / "empty"
         empty.write_bytes(b"")
         self.refused(65, "home", "restore", empty, home=self.dir / "new", says="not a kmtool home backup")
+        (self.dir / "text").write_bytes(b"no database, but a text that is longer than the header of one " * 20)
+        self.refused(65, "home", "restore", self.dir / "text", home=self.dir / "new", says=["not a kmtool home backup", "kmtool home backup wrote"])
         with sqlite3.connect(self.dir / "foreign.db") as database:
             database.execute("CREATE TABLE t(a)")
         self.refused(65, "home", "restore", self.dir / "foreign.db", home=self.dir / "new", says="not a kmtool home backup")

@@ -88,6 +88,9 @@ class Refusals(harness.Case):
         loose.write_text(harness.PIN)
         loose.chmod(0o644)
         self.hinted(78, "gen", "x", "--role", "data", "--pin-source", f"file:{loose}", says="chmod")
+        for odd in ("/dev/null", self.dir):  # what is no file is not made one by a chmod
+            result = self.hinted(78, "gen", "x", "--role", "data", "--pin-source", f"file:{odd}", says="is not a regular file")
+            self.assertNotIn("chmod", result.err)
 
     def test_pin_sources(self):
         for number, (source, more) in enumerate({
@@ -298,6 +301,21 @@ class AsSomebodyElse(harness.Case):
         secret.write_text("x")
         secret.chmod(0o600)
         self.assertEqual(self.other("inspect", secret).code, 74)
+
+    def test_a_bundle_by_a_named_signer_needs_no_home(self):
+        home = self.embedded_home("closed-home")
+        for words in (("root", "--role", "kek"), ("a", "--role", "data", "--exportable")):
+            self.ok("gen", *words, home=home)
+        shutil.copy(home / "signers/document.pem", self.dir / "signer.pem")
+        self.ok("wrap", "a", "--kek", "root", "--out", self.dir / "a.kmb", home=home)
+        for name in ("signer.pem", "a.kmb"):
+            (self.dir / name).chmod(0o644)
+        words = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", str(self.binary), "verify", str(self.dir / "a.kmb")]
+        env = dict(self.env, KMTOOL_HOME=str(home))
+        done = harness.run_program([*words, "--signer", str(self.dir / "signer.pem")], env)
+        self.assertEqual(done.code, 0, done)
+        self.assertIn("note: no home was asked", done.err)
+        self.assertIn(harness.run_program(words, env).code, (74, 78))
 
     def test_somebody_elses_home(self):
         """A home that another user owns is not believed, readable or not."""
