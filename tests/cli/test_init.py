@@ -85,7 +85,7 @@ class Init(harness.Case):
         self.assertEqual((plan["token"]["label"], plan["home_id"]), (self.token.label, None))
         self.assertFalse(self.home.parent.parent.exists())
         (self.dir / "file").write_text("")
-        self.refused(73, *self.words(), "--home", self.dir / "file/home", "--dry-run", "--join")
+        self.refused(73, *self.words()[:-1], self.dir / "file/home", "--dry-run", "--join", says="is not a folder")
         self.ok("init", "--embedded", "--home", self.home)
         self.refused(73, "init", "--embedded", "--home", self.home, "--dry-run")
 

@@ -75,8 +75,8 @@ class Repaired(CutOff):
         self.assertTrue(1 <= destroyed["count"] <= 10, destroyed)
         self.assertIn(f"without label and id: {destroyed['count']} of secret key (aes-256)", result.err)
         self.assertIn("left on the token: 1 of private key (ec-p256) without label and id", result.err)
-        # The ten whole ones, `foreign`'s, `bare` in name only, and what is left of eleven and one.
-        self.assertEqual(self.kept(), (1, 10 + 1 + 12 - destroyed["count"]))
+        # The home's signers, the ten whole ones, `foreign`'s, `bare` in name only, and what is left of eleven and one.
+        self.assertEqual(self.kept(), (2 + 1, 10 + 1 + 12 - destroyed["count"]))
         self.ok("gen", "after", "--role", "data", "--count", "10")
 
     def test_two_objects_of_one_key(self):
@@ -95,7 +95,7 @@ class Next(CutOff):
         result = self.ok("gen", "next", "--role", "data", "--exportable")
         self.assertIn("note: left on the token: 1 of private key (ec-p256)", result.err)
         self.assertNotIn("destroyed", result.err)
-        self.assertEqual(self.kept(), (1, 10 + 1 + 1))  # `foreign`'s, and `next`
+        self.assertEqual(self.kept(), (2 + 1, 10 + 1 + 1))  # the signers, `foreign`'s, and `next`
 
 
 class Embedded(harness.EmbeddedCase):
