@@ -79,23 +79,25 @@ class Outputs(harness.EmbeddedCase):
 
     def test_links_to_the_machines(self):
         """Also where a regular file lies behind /proc/self/fd/1: what would be replaced is the link, and in /dev everybody's."""
-        (self.dir / "first").symlink_to("/proc/self/fd/1")
-        (self.dir / "second").symlink_to("first")
-        (self.dir / "folder").symlink_to("/proc/self/fd")
+        links = self.dir / "links"
+        links.mkdir()
+        (links / "first").symlink_to("/proc/self/fd/1")
+        (links / "second").symlink_to("first")
+        (links / "folder").symlink_to("/proc/self/fd")
         for name in ("first", "second", "folder/1"):
             for more in ([], ["--force"]):
                 for words in (["random", "16"], ["wrap", "payments", "--kek", "root"], ["home", "backup"]):
                     out = [] if words[0] == "home" else ["--out"]
-                    with (self.dir / "redirected").open("wb") as stdout:
-                        command = [harness.BINARY, *words, *out, str(self.dir / name), *more]
+                    with (links / "redirected").open("wb") as stdout:
+                        command = [harness.BINARY, *words, *out, str(links / name), *more]
                         done = subprocess.run(command, env=self.env, stdout=stdout, stderr=subprocess.PIPE, check=False)
                     self.assertEqual(done.returncode, 73, done)
                     self.assertIn(b"which is the machine's", done.stderr)
-        self.assertTrue((self.dir / "first").is_symlink() and (self.dir / "second").is_symlink())
-        (self.dir / "plain").write_text("x")
-        (self.dir / "third").symlink_to("plain")
-        self.ok("random", "16", "--out", self.dir / "third", "--force")  # a link of one's own is replaced
-        self.assertFalse((self.dir / "third").is_symlink())
+        self.assertTrue((links / "first").is_symlink() and (links / "second").is_symlink())
+        (links / "plain").write_text("x")
+        (links / "third").symlink_to("plain")
+        self.ok("random", "16", "--out", links / "third", "--force")  # a link of one's own is replaced
+        self.assertFalse((links / "third").is_symlink())
 
     def test_a_file_system_without_hard_links(self):
         """An output that has no name until it is whole then gets one by being copied."""
