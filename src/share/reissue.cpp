@@ -76,6 +76,20 @@ std::string fewer(const Quorum& now, const Quorum& before) {
   return "the new bundle opens with " + words(now) + "; the old one needs " + words(before);
 }
 
+/// The new bundle's file. Its folder is made only when the deed begins; a file in one that is not there is in nobody's way.
+std::filesystem::path target_of(const op::Context& context, const ReissueRequest& request) {
+  const auto name = request.bundle.filename();
+  auto folder = std::filesystem::absolute(request.folder).lexically_normal();
+  if (!folder.has_filename()) folder = folder.parent_path();  // DIR/
+  std::error_code ignored;
+  if (std::filesystem::exists(std::filesystem::symlink_status(folder, ignored))) return home::check_bundle_output(folder / name, context.options.overwrite);
+  home::check_folder(folder);
+  auto missing = folder;
+  while (missing.has_parent_path() && !std::filesystem::exists(missing.parent_path(), ignored)) missing = missing.parent_path();
+  home::check_bundle_output(missing, false);  // that somebody may make it
+  return folder / name;
+}
+
 }  // namespace
 
 ReissueResult reissue(op::Context& context, const ReissueRequest& request) {
@@ -86,8 +100,7 @@ ReissueResult reissue(op::Context& context, const ReissueRequest& request) {
   open.before_open(before);
   ReissueResult result;
   result.old_bundle = before.id;
-  make_private_dir(std::filesystem::absolute(request.folder));
-  const auto target = home::check_bundle_output(request.folder / request.bundle.filename(), context.options.overwrite);
+  const auto target = target_of(context, request);
   Maker maker(context,
               {request.quorum.value_or(Quorum{before.quorum->needed, before.quorum->shares}), request.folder, request.custodians,
                request.qr},
@@ -114,6 +127,7 @@ ReissueResult reissue(op::Context& context, const ReissueRequest& request) {
                   {"instead_of", before.id},
                   {"quorum", std::to_string(maker.quorum().needed) + "/" + std::to_string(maker.quorum().shares)}};
   context.run(plan, [&] {
+    make_private_dir(target.parent_path());
     const auto layer = maker.layer();
     layer.describe(header);
     AtomicFile file(target, context.options.overwrite, plan.files[0].temporary_path);

@@ -179,6 +179,8 @@ class Quorum(harness.Case):
         words = ["share", "reissue", "--bundle", "root.kmk", "--out", "new", "--quorum", "2/4"]
         self.refused(77, *words, "--share", old[0], home=self.a, cwd=self.room, says="2 more")
         self.refused(66, *words, *(w for s in old for w in ("--share", s)), "--signer", "a.pem", home=self.b, cwd=self.room, says="not on this token")
+        self.ok(*words, *(w for s in old for w in ("--share", s)), "--dry-run", home=self.a, cwd=self.room)
+        self.assertFalse((self.room / "new").exists())
         made = self.ok(*words, *(w for s in old for w in ("--share", s)), home=self.a, cwd=self.room)
         self.assertIn("old shares still open old copies", made.err)
         new = [self.room / f"new/custodian-{i}/root-{i}.share" for i in range(1, 5)]
