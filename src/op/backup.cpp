@@ -104,15 +104,20 @@ void require_same_home(const home::Paths& paths, const std::filesystem::path& ex
                       "restore into an empty folder: --home DIR");
 }
 
-}  // namespace
-
-std::vector<std::string> restore_home(const Options& options, const std::filesystem::path& file) {
+void require_no_home(const Options& options) {
   std::error_code ignored;
   for (const auto& part : {options.paths.config(), options.paths.journal()}) {
     if (options.overwrite || !std::filesystem::exists(part, ignored)) continue;
     throw Error::exists("there is already a home at " + options.paths.root.string() + ": " + part.filename().string() + " is there",
                         "restore into another folder (--home), or give --force");
   }
+}
+
+}  // namespace
+
+std::vector<std::string> restore_home(const Options& options, const std::filesystem::path& file) {
+  std::error_code ignored;
+  require_no_home(options);
   std::filesystem::path beside = std::filesystem::absolute(options.paths.root).lexically_normal();
   while (!std::filesystem::exists(beside, ignored)) beside = beside.parent_path();
   const Scratch scratch(beside);
@@ -130,6 +135,8 @@ std::vector<std::string> restore_home(const Options& options, const std::filesys
   const auto& paths = options.paths;
   const auto begun = paths.restore_begun();
   if (std::filesystem::exists(paths.restore_decided(), ignored)) home::apply_restore(paths);  // an interrupted one: first a whole home
+  require_no_home(options);  // once more: while this one waited, another command may have made a home here
+  require_same_home(paths, scratch.path, file);
   std::filesystem::remove_all(begun, ignored);
   make_private_dir(begun);
   make_private_dir(begun / "signers");

@@ -1,6 +1,11 @@
 """doctor says what it could look at, whatever is wrong; and looking never moves the rollback anchor."""
 
+import fcntl
+import os
+import pathlib
 import shutil
+import subprocess
+import time
 
 import harness
 
@@ -126,6 +131,30 @@ class Rollback(harness.Case):
 
 
 class Restore(harness.Case):
+    def test_a_home_that_came_while_it_waited(self):
+        """What it asks before it has the lock it asks again under it."""
+        made, place = self.embedded_home("made"), self.dir / "place"
+        self.ok("home", "backup", self.dir / "made.kmh", home=made)
+        place.mkdir(mode=0o700)
+        with open(place / "mutate.lock", "w", encoding="utf-8") as lock:
+            os.chmod(lock.fileno(), 0o600)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            words = [harness.BINARY, "home", "restore", self.dir / "made.kmh"]
+            restore = subprocess.Popen(words, env=dict(self.env, KMTOOL_HOME=str(place)), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+            opened = pathlib.Path(f"/proc/{restore.pid}/fd")
+            self.wait_until(lambda: any(str(path.readlink()).endswith("place/mutate.lock") for path in opened.iterdir() if path.is_symlink()))
+            shutil.copy(made / "config.json", place / "config.json")
+        err = restore.communicate(timeout=60)[1].decode()
+        self.assertEqual(restore.returncode, 73, err)
+        self.assertIn("there is already a home", err)
+        self.assertFalse((place / "journal.db").exists())
+
+    def wait_until(self, true):
+        until = time.monotonic() + 30
+        while not true():
+            self.assertLess(time.monotonic(), until)
+            time.sleep(0.01)
+
     def test_killed_midway(self):
         """Restoring over a home: before its decision it is the old one, from then on the new; never half of each, never none."""
         home, kept = self.embedded_home(), self.dir / "kept"
