@@ -293,22 +293,34 @@ Making making_of(Context& context, const std::string& bundle) {
   const auto& head = context.state().head;
   if (!head || bundle.empty()) return Making::unknown;
   auto& journal = context.journal();
-  auto found = Making::unknown;
+  bool written = false, undone = false;
+  // Its intents, first entry and last; one that was dropped with a rollback has no outcome: nobody knows what became of it.
+  std::map<std::uint64_t, std::uint64_t> begun;
   const auto intended = [&](const Json& files) {
     return std::ranges::any_of(files, [&](const Json& file) { return file.is_object() && file.value("bundle", "") == bundle; });
   };
   journal.each_entry(0, [&](const journal::Entry& entry) {
     if (entry.seq >= head->checkpoint.size) return false;
-    if (entry.bytes.find(bundle) == std::string::npos) return true;
-    for (const auto& change : entry.json().value("changes", Json::array())) {
+    const bool names_it = entry.bytes.find(bundle) != std::string::npos;
+    if (!names_it && begun.empty()) return true;
+    const Json json = entry.json();
+    const auto result = json.value("result", "");
+    if (json.value("phase", "") == "outcome" && (result == "undone" || result == "failed")) {
+      const auto number = json.value("intent", std::uint64_t{0});
+      undone = std::erase_if(begun, [&](const auto& intent) { return intent.first <= number && number <= intent.second; }) > 0 || undone;
+    }
+    if (!names_it) return true;
+    for (const auto& change : json.value("changes", Json::array())) {
       const Json value = change.value("value", Json());
       if (!value.is_object()) continue;
-      if (change.value("kind", "") == "bundle" && change.value("id", "") == bundle) found = Making::written;
-      if (change.value("kind", "") == "intent" && found == Making::unknown && intended(value.value("files", Json::array())))
-        found = Making::undone;
+      if (change.value("kind", "") == "bundle" && change.value("id", "") == bundle) written = true;
+      if (change.value("kind", "") != "intent" || !intended(value.value("files", Json::array()))) continue;
+      const auto part = json.value("part", std::vector<std::uint64_t>{1, 1});
+      begun[entry.seq + 1 - part.at(0)] = entry.seq + part.at(1) - part.at(0);
     }
-    return found != Making::written;
+    return !written;
   });
+  const auto found = written ? Making::written : undone && begun.empty() ? Making::undone : Making::unknown;
   if (found != Making::unknown) journal.check_entries();
   return found;
 }

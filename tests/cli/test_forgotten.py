@@ -280,6 +280,23 @@ class Shares(harness.Case):
         after = self.all_of()
         self.assertEqual([path for path in before if path.suffix == ".share" and after[path] == before[path]], [])
 
+    def test_of_one_whose_intent_was_dropped(self):
+        """Nobody knows what became of the bundle: it may be whole, and somewhere else."""
+        at = 0
+        while not (self.out / "vault.kmk").exists():  # killed with the bundle in its place and not on record
+            at += 1
+            self.assertEqual(self.export(env={"LD_PRELOAD": harness.KILLFS, "KILLFS_KILL_AT": str(at), "KILLFS_WHEN": "after", "KILLFS_NAMES": "rename,renameat2"}).code, -9)
+            shutil.rmtree(self.out / "home", ignore_errors=True)
+            shutil.copytree(self.home, self.out / "home")
+            self.ok("doctor", "--repair")
+        shares = self.all_of()
+        (self.out / "vault.kmk").rename(self.dir / "elsewhere.kmk")
+        shutil.rmtree(self.home)
+        shutil.copytree(self.out / "home", self.home)
+        self.ok("doctor", "--accept-rollback", "--reason", "a test")
+        self.export(code=73, says="not on this home's record")
+        self.assertEqual(self.all_of(), shares)
+
     def test_of_one_whose_place_was_taken(self):
         self.export()
         shares = self.all_of()
