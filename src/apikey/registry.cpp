@@ -89,6 +89,13 @@ bool on_record(op::Context& context, const std::string& id) {
   }
 }
 
+/// The commit failed on the disk, and the next command may find it there all the same: the only copy of the key is not removed.
+Error in_doubt(const std::string& id, const std::filesystem::path& out, const Error& error) {
+  const auto file = printable(out.string());
+  return {error.exit(), error.code(), "whether api key " + id + " is in force is not known, and " + file + ", which holds it, stays: " + error.message(),
+          "make room or mend the disk; then kmtool apikey list tells: where it does not name " + id + ", remove " + file};
+}
+
 /// Makes the secret of `issued.record`, journals `changes` with it, and hands the key over.
 void issue(op::Context& context, Issued& issued, const std::string& command, std::vector<journal::Change> changes, const Json& details,
            const Delivery& delivery) {
@@ -120,6 +127,7 @@ void issue(op::Context& context, Issued& issued, const std::string& command, std
   } catch (const Error& error) {
     if (!on_record(context, entry.id)) {
       std::error_code ignored;
+      if (first && error.exit() == ExitCode::io) throw in_doubt(entry.id, *delivery.out, error);
       if (first) std::filesystem::remove(file->target(), ignored);
       throw;
     }
@@ -136,6 +144,16 @@ void issue(op::Context& context, Issued& issued, const std::string& command, std
 void require_times(const KeyEntry& entry, UnixTime now) {
   if (entry.expires && *entry.expires <= now) throw Error::usage("the key would expire at " + rfc3339(*entry.expires) + ", which is past");
   if (entry.not_before && entry.expires && *entry.not_before >= *entry.expires) throw Error::usage("the key would expire before it is valid");
+}
+
+/// The highest number that a snapshot has or may have: one whose publishing was cut off may lie there all the same.
+std::uint64_t last_sequence(op::Context& context) {
+  std::uint64_t highest = 0;
+  for (const auto* row : {"last", "sequence"}) {
+    const auto found = context.journal().proven("apikey-snapshot", row);
+    if (found) highest = std::max(highest, found->json().value("sequence", std::uint64_t{0}));
+  }
+  return highest;
 }
 
 /// Old files of ours may be replaced: a snapshot of this home under the name of the new one.
@@ -243,9 +261,8 @@ Published publish(op::Context& context, const PublishRequest& request) {
   const bool replace = context.options.overwrite || replaceable(context, request.out);
   const auto path = home::check_output(request.out, replace);
   result.path = path.string();
-  const auto last = context.journal().proven("apikey-snapshot", "last");
   // A gateway takes no number that is not above the last one: after a restore nobody knows what that was.
-  result.sequence = std::max(last ? last->json().value("sequence", std::uint64_t{0}) : 0, op::numbers_after_rollback(context)) + 1;
+  result.sequence = std::max(last_sequence(context), op::numbers_after_rollback(context)) + 1;
   std::vector<KeyEntry> keys;
   for (auto& record : api_keys(context)) {
     const auto& entry = record.entry;
@@ -265,8 +282,15 @@ Published publish(op::Context& context, const PublishRequest& request) {
   file.sync();
   auto changes = record_totals(context, false).changes;
   changes.push_back({"apikey-snapshot", "last", Json{{"sequence", result.sequence}, {"created", rfc3339(now)}, {"not_after", rfc3339(result.not_after)}, {"path", result.path}, {"digest", result.digest}}});
-  context.note("apikey publish", result.path, {{"sequence", result.sequence}, {"keys", result.keys}, {"not_after", rfc3339(result.not_after)}, {"digest", result.digest}}, std::move(changes));
-  file.commit();
+  // The number is used up before a gateway can see it; that the snapshot is published is on record only once it lies there.
+  op::Plan plan;
+  plan.command = "apikey publish";
+  plan.target = result.path;
+  plan.begin = {{"apikey-snapshot", "sequence", Json{{"sequence", result.sequence}}}};
+  context.run(plan, [&] {
+    file.commit();
+    return op::Outcome{std::move(changes), {{"sequence", result.sequence}, {"keys", result.keys}, {"not_after", rfc3339(result.not_after)}, {"digest", result.digest}}};
+  });
   return result;
 }
 

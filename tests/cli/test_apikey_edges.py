@@ -1,6 +1,7 @@
 """Edges of `kmtool apikey`: what restricts nothing, bursts of checks, a snapshot without counts, formats there are not, backups of counts."""
 
 import json
+import os
 import subprocess
 
 import harness
@@ -76,6 +77,59 @@ class Edges(harness.Case):
             out.unlink(missing_ok=True)
         self.assertGreater(at, 1)
         self.assertEqual(result.code, 0, result)
+
+    def test_killed_while_publishing(self):
+        """That it is published is on record only once it is: until then monitor warns, and the next number is higher."""
+        if not harness.KILLFS or harness.SANITIZED:
+            self.skipTest("it needs the shim")
+        home, out = self.embedded_home("published"), self.dir / "published.kmk"
+        key = self.ok_json("apikey", "create", "--app", "shop", "--ip", "10.0.0.0/8", home=home)
+        self.ok("apikey", "publish", "--out", out, home=home)
+        self.ok("apikey", "revoke", key["id"], "--reason", "a test", home=home)
+        sequence = lambda: json.loads(out.read_text().splitlines()[0])["sequence"]  # noqa: E731
+        last = sequence()
+        seen = [last]
+        for at in range(1, 9):
+            env = {"LD_PRELOAD": harness.KILLFS, "KILLFS_KILL_AT": str(at), "KILLFS_WHEN": "after", "KILLFS_NAMES": "rename,renameat2"}
+            result = self.kmtool("apikey", "publish", "--out", out, home=home, env=env)
+            if result.code == 0:
+                break
+            said = self.kmtool("monitor", home=home)
+            self.assertEqual((result.code, said.code), (-9, 1), said)
+            self.assertIn("1 change of API keys is not published", said.out)
+            seen.append(sequence())
+        self.assertGreater(len(set(seen)), 1)  # once it lay there
+        self.assertGreater(sequence(), seen[-1])
+        self.ok("monitor", home=home)
+
+    def test_a_disk_that_fails_at_the_commit(self):
+        """The next command may find what was committed: the only copy of the key stays."""
+        if not harness.KILLFS or harness.SANITIZED:
+            self.skipTest("it needs the shim")
+        out, kept = self.dir / "doubt.key", []
+        for at in range(1, 40):
+            env = {"LD_PRELOAD": harness.KILLFS, "KILLFS_FAIL_AT": str(at), "KILLFS_ERRNO": "5", "KILLFS_NAMES": "fsync,fdatasync"}
+            result = self.kmtool("apikey", "create", "--app", "doubt", "--ip", "10.0.0.0/8", "--out", out, env=env)
+            keys = self.ok_json("apikey", "list", "--app", "doubt")["keys"]
+            if result.code == 0:
+                break
+            self.assertTrue(out.exists() or not keys, result)
+            if out.exists() and "is not known" in result.err:
+                kept.append(at)
+                self.assertEqual(result.code, 74, result)
+            for key in keys:
+                self.kmtool("apikey", "revoke", key["id"], "--reason", "a test")
+            out.unlink(missing_ok=True)
+        self.assertTrue(kept)  # at least one was in doubt
+
+    def test_a_name_that_is_not_utf8(self):
+        """A document says it as a terminal would; what goes on record has a name in UTF-8."""
+        name = os.fsdecode(b"key-\xff")
+        made = self.ok_json("apikey", "create", "--app", "bytes", "--ip", "10.0.0.0/8", "--out", name, cwd=self.dir)
+        self.assertTrue((self.dir / name).exists())
+        self.assertTrue(made["out"].endswith("key-\\xff"), made)
+        self.refused(64, "apikey", "publish", "--out", name + ".snapshot", cwd=self.dir, says="is not UTF-8")
+        self.assertFalse((self.dir / (name + ".snapshot")).exists())
 
     def test_networks_that_are_everything(self):
         for halves in (("0.0.0.0/1", "128.0.0.0/1"), ("::/1", "8000::/1"), ("0.0.0.0/1", "128.0.0.0/2", "192.0.0.0/3"), ("2000::/3",), ("10.0.0.0/8", "128.0.0.0/1", "0.0.0.0/2", "64.0.0.0/2")):
