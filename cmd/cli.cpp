@@ -72,8 +72,30 @@ void Output::line(std::string_view text) {
 
 void Output::table(const Table& table, bool headings) { text_ += table.text(headings); }
 
+namespace {
+
+/// Names of files need not be UTF-8; a document is. They are written in it as on a terminal, and nothing of it is lost for one of them.
+bool all_utf8(const Json& value) {
+  if (value.is_string()) return is_utf8(value.get_ref<const std::string&>());
+  return !value.is_structured() || std::all_of(value.begin(), value.end(), all_utf8);
+}
+
+void escape_foreign(Json& value) {
+  if (value.is_string() && !all_utf8(value)) value = printable(value.get_ref<const std::string&>());
+  if (!value.is_structured()) return;
+  for (auto& item : value) escape_foreign(item);
+}
+
+}  // namespace
+
 void Output::json(const Json& document) {
-  text_ += dump_json(document);
+  if (all_utf8(document)) {
+    text_ += dump_json(document);
+  } else {
+    Json escaped = document;
+    escape_foreign(escaped);
+    text_ += dump_json(escaped);
+  }
   text_ += '\n';
 }
 

@@ -96,11 +96,31 @@ Json parse_json(std::string_view text, const JsonFail& fail, JsonOptions options
   refuse(fail, problem);
 }
 
+namespace {
+
+/// The first text in it that is not UTF-8, also a field's name.
+const std::string* foreign_text(const Json& value) {
+  if (value.is_string()) {
+    const auto& text = value.get_ref<const std::string&>();
+    return is_utf8(text) ? nullptr : &text;
+  }
+  if (!value.is_structured()) return nullptr;
+  for (const auto& item : value.items()) {
+    if (value.is_object() && !is_utf8(item.key())) return &item.key();
+    if (const auto* found = foreign_text(item.value())) return found;
+  }
+  return nullptr;
+}
+
+}  // namespace
+
 std::string dump_json(const Json& value) {
   try {
     return value.dump(-1, ' ', false, Json::error_handler_t::strict);
   } catch (const Json::exception&) {
-    throw Error::internal("a text that is not UTF-8 was about to be written as JSON");
+    // Whatever is read as a document is UTF-8: it is a word of the command line, or the name of a file.
+    const auto* text = foreign_text(value);
+    throw Error::usage((text != nullptr ? printable(*text) : std::string("a text")) + " is not UTF-8 and cannot be put on record", "give it a name in UTF-8");
   }
 }
 

@@ -15,7 +15,7 @@ namespace {
 /// What kmtool keeps in a home's folder, by name. (What it writes there for its user, such as bundles/, is the user's.)
 std::set<std::string, std::less<>> own_names() {
   const Paths paths;
-  std::set<std::string, std::less<>> names{"pin.refused", "checkpoint.sent", "ceremony.lock"};
+  std::set<std::string, std::less<>> names{"pin.refused", "checkpoint.sent", "ceremony.lock", "hooks.lock"};
   for (const auto& path : {paths.config(), paths.policy(), paths.signers(), paths.mutate_lock(), paths.token_lock(), paths.softhsm_conf(), paths.token_dir(),
                            paths.token_pin(), paths.token_copy(), paths.unfinished_init(), paths.restore_begun(), paths.restore_decided()}) {
     names.insert(path.string());
@@ -47,6 +47,15 @@ bool is_bundle(const std::filesystem::path& path) {
   return fd && read(fd.get(), found.data(), found.size()) == static_cast<ssize_t>(found.size()) && std::string_view(found.data(), found.size()) == beginning;
 }
 
+std::filesystem::path check_place(const std::filesystem::path& path, bool overwrite) {
+  std::error_code failed;
+  const auto place = std::filesystem::absolute(path, failed);
+  if (!failed && belongs_to_home(place)) {  // before anything that advises --force
+    throw Error::exists(printable(place.string()) + " belongs to a kmtool home: no output takes its place, with --force neither", "name a file outside the home");
+  }
+  return kmtool::check_output(path, overwrite);
+}
+
 }  // namespace
 
 void check_folder(const std::filesystem::path& folder) {
@@ -62,7 +71,7 @@ void check_folder(const std::filesystem::path& folder) {
 }
 
 std::filesystem::path check_output(const std::filesystem::path& path, bool overwrite) {
-  auto target = check_bundle_output(path, overwrite);
+  auto target = check_place(path, overwrite);
   if (overwrite && is_bundle(target)) {
     throw Error::exists(printable(target.string()) + " is a bundle: it may be the only copy of a key, and only another bundle takes its place",
                         "choose another name, or move the bundle away first");
@@ -71,12 +80,9 @@ std::filesystem::path check_output(const std::filesystem::path& path, bool overw
 }
 
 std::filesystem::path check_bundle_output(const std::filesystem::path& path, bool overwrite) {
-  std::error_code failed;
-  const auto place = std::filesystem::absolute(path, failed);
-  if (!failed && belongs_to_home(place)) {  // before anything that advises --force
-    throw Error::exists(printable(place.string()) + " belongs to a kmtool home: no output takes its place, with --force neither", "name a file outside the home");
-  }
-  return kmtool::check_output(path, overwrite);
+  auto target = check_place(path, overwrite);
+  if (is_utf8(target.string())) return target;
+  throw Error::usage(printable(target.string()) + " is not UTF-8: a bundle by that name cannot be put on record", "choose a name in UTF-8, in a folder that has one");
 }
 
 }  // namespace kmtool::home

@@ -34,6 +34,7 @@ std::vector<std::filesystem::path> parts_of_home(const home::Paths& paths) {
 /// Everything that can be seen to be wrong while nothing has been written.
 void require_no_home(const home::Paths& paths) {
   std::error_code ignored;
+  if (!is_utf8(paths.root.string())) throw Error::usage(printable(paths.root.string()) + " is not UTF-8: the configuration could not name it", "choose a folder whose name is UTF-8");
   if (std::filesystem::exists(std::filesystem::symlink_status(paths.root, ignored))) {
     if (!std::filesystem::is_directory(paths.root, ignored)) throw Error::exists(paths.root.string() + " exists and is not a folder");
     check_trusted(paths.root);  // a home that every later command would refuse is not made

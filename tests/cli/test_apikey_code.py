@@ -5,6 +5,7 @@ import json
 import os
 import pathlib
 import random
+import shutil
 import subprocess
 import sys
 
@@ -156,6 +157,14 @@ class Scan(harness.Case):
         cls.git("rm", "-q", "old.env")
         cls.git("commit", "-q", "-m", f"oops, {STRIPE}")
         cls.second = cls.git("rev-parse", "HEAD")
+
+    def test_a_file_whose_name_is_not_utf8(self):
+        tree = self.dir / "bytes"
+        tree.mkdir()
+        shutil.copy(self.tree / "app.py", tree / os.fsdecode(b"app-\xff.py"))
+        result = self.kmtool("apikey", "scan", tree, "--json")
+        self.assertEqual(result.code, 1, result)
+        self.assertIn("app-\\xff.py", result.json()["findings"][0]["path"])
 
     def scan(self, *words, code=1):
         result = self.kmtool("apikey", "scan", self.tree, *words, "--json")

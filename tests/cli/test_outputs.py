@@ -36,6 +36,17 @@ class Outputs(harness.EmbeddedCase):
         self.ok("wrap", "payments", "--kek", "root", "--out", self.home / "kept-here.kmb")  # a file of one's own there is none of the home's
         self.ok("wrap", "payments", "--kek", "root", "--out", other / "token.pin")
 
+    def test_a_name_that_is_not_utf8(self):
+        """The record could not name it: said before anything is done."""
+        name = self.dir / os.fsdecode(b"b-\xff")
+        before = self.snapshot(self.home)
+        for words in (("wrap", "payments", "--kek", "root", "--out", name), ("gen", "bytes", "--role", "data", "--backup", name, "--kek", "root"), ("init", "--embedded", "--home", name)):
+            result = self.refused(64, *words, says="b-\\xff is not utf-8")
+            self.assertFalse(name.exists(), result)
+        self.assertEqual(self.snapshot(self.home), before)
+        self.refused(64, "encrypt", "payments", "--out", name, stdin=b"x", says="is not utf-8")
+        self.assertFalse(name.exists())
+
     def test_no_folder_of_a_home_is_filled(self):
         """A home reads, takes and removes what lies in its own folders."""
         before = self.snapshot(self.home)
