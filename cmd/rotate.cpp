@@ -2,8 +2,10 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <memory>
+#include <utility>
 
 #include "kek.hpp"
 #include "kept.hpp"
@@ -45,12 +47,14 @@ std::vector<std::string> lines_of(const Globals& globals, const rotate::Report& 
   for (const auto& hook : report.owed) {
     if (globals.dry_run) lines.push_back("hook for " + hook.key + ": " + printable(hook.command));
   }
+  if (!report.not_tried.empty()) lines.push_back("not tried: " + join(report.not_tried, ", "));
   return lines;
 }
 
 std::string summary_of(const rotate::Report& report, std::size_t hooks_failed) {
   std::string text = fmt::format("{} rotated, {} re-wrapped, {} failed, {} not due", report.rotated.size(), report.rewrapped.size(), report.failed.size(),
                                  report.not_due);
+  if (!report.not_tried.empty()) text += fmt::format(", {} not tried", report.not_tried.size());
   if (hooks_failed > 0) text += ", " + counted(hooks_failed, "hook") + " failed";
   return text;
 }
@@ -72,6 +76,7 @@ Json json_of(const Globals& globals, const rotate::Report& report, const std::ve
   for (const auto& failed : report.failed) {
     json["failed"].push_back({{"name", failed.name}, {"code", failed.code}, {"message", failed.message}, {"hint", failed.hint}});
   }
+  json["not_tried"] = report.not_tried;
   json["not_due"] = report.not_due;
   json["left"] = Json::array();
   for (const auto& left : report.left) json["left"].push_back({{"file", left.file}, {"why", left.why}});
@@ -79,28 +84,51 @@ Json json_of(const Globals& globals, const rotate::Report& report, const std::ve
   json["deactivated"] = report.deactivated;
   json["destroyed"] = report.destroyed;
   json["hooks"] = Json::array();
-  for (const auto& hook : hooks) json["hooks"].push_back({{"key", hook.hook.key}, {"status", hook.status}});
+  for (const auto& hook : hooks) json["hooks"].push_back({{"key", hook.hook.key}, {"status", hook.status ? Json(*hook.status) : Json(nullptr)}});
   for (const auto& hook : report.owed) {
     if (globals.dry_run) json["hooks"].push_back({{"key", hook.key}, {"status", nullptr}});
   }
   return json;
 }
 
+/// nullopt: it is owed no more, somebody else was faster. Under its claim, so that no two run at a time.
+std::optional<rotate::HookResult> run_hook(rotate::HookRunner& runner, const op::Options& options, const rotate::OwedHook& hook, std::vector<rotate::HookClaim>& claims) {
+  const auto key = KeyRef::parse(hook.key).name;
+  auto claim = rotate::HookClaim::take(options.paths, key);
+  if (!claim) return rotate::HookResult{hook, {}, {}, true};
+  try {
+    auto reader = op::Context::open(options, op::Need::reader);
+    if (!rotate::still_owed(reader, hook)) return std::nullopt;
+  } catch (const Error&) {  // a home that cannot be read is for settling to say; the hook is owed as far as is known
+  }
+  claims.push_back(*std::move(claim));
+  return runner.run(hook, options.paths.root.string());
+}
+
 std::vector<rotate::HookResult> run_hooks(Globals& globals, rotate::HookRunner* runner, const op::Options& options, const rotate::Report& report) {
   std::vector<rotate::HookResult> results;
   if (runner == nullptr || options.dry_run) return results;
-  for (const auto& hook : report.owed) results.push_back(runner->run(hook, options.paths.root.string()));
-  if (results.empty()) return results;
-  try {
+  std::vector<rotate::HookClaim> claims;
+  for (const auto& hook : report.owed) {
+    if (auto result = run_hook(*runner, options, hook, claims)) results.push_back(*std::move(result));
+  }
+  const bool ran = std::ranges::any_of(results, [](const auto& result) { return !result.elsewhere; });
+  if (ran) try {
     auto context = op::Context::open(options, op::Need::mutation);
     rotate::settle_hooks(context, results);
   } catch (const Error& error) {  // what was rotated is to be reported all the same
     for (auto& result : results) {
-      if (result.what.empty()) result.what = "ran, but that could not be recorded (" + error.message() + ")";
+      if (result.what.empty() && !result.elsewhere) result.what = "ran, but that could not be recorded (" + error.message() + ")";
     }
   }
   for (const auto& result : results) {
-    if (!result.what.empty()) warn(globals, "the hook for " + result.hook.key + " " + result.what + "; kmtool rotate --due tries again");
+    const auto& key = result.hook.key;
+    if (result.elsewhere) {
+      note(globals, "the hook for " + key + " is running (started by another kmtool), or an older one of that key is: it was not started beside it; kmtool rotate --due does it if it is owed then");
+    } else if (!result.what.empty()) {
+      const std::string instead = rotate::can_start(result.hook.command) ? "" : "; with --hook COMMAND another takes its place";
+      warn(globals, "the hook for " + key + " " + result.what + "; kmtool rotate --due tries again" + instead);
+    }
   }
   return results;
 }
@@ -143,7 +171,7 @@ std::string how_to_go_on(const rotate::Request& request, const rotate::Report& r
   if (!report.open.empty()) rest = "kmtool rotate --due goes on with the bundles of " + report.open;
   const bool more = request.all || report.rotated.size() < request.names.size();
   if (!request.due && more && !report.rotated.empty()) {
-    rest += std::string(rest.empty() ? "" : ", and ") + "for the keys that are left name them: the same command would rotate those above again";
+    rest += std::string(rest.empty() ? "" : ", and ") + "for the keys that are left name them: the same command would rotate those that are done again";
   }
   return rest;
 }
@@ -173,8 +201,15 @@ int run(Globals& globals, RotateOptions& o) {
       return 0;
     });
   } catch (const Error& error) {
-    for (const auto& line : lines_of(globals, report)) note(globals, "done before the failure: " + line);
     const auto rest = how_to_go_on(o.request, report, globals.dry_run);
+    if (error.code() == "stopped" && !report.idle() && !globals.dry_run) {  // part of it is done: that is the result, and "try again" would be wrong
+      if (!report.owed.empty()) note(globals, "no hook was started: kmtool rotate --due starts them");
+      print(globals, o, report, {});
+      throw Error(ExitCode::no, error.code(), error.message(), rest.empty() ? "kmtool rotate --due goes on" : rest);
+    }
+    const bool quiet = std::exchange(globals.quiet, false);  // what was done is no chatter
+    for (const auto& line : lines_of(globals, report)) note(globals, "done before the failure: " + line);
+    globals.quiet = quiet;
     if (rest.empty()) throw;
     const bool only = error.hint().empty() || error.code() == "stopped";
     throw Error(error.exit(), error.code(), error.message(), only ? rest : error.hint() + "; " + rest);

@@ -162,12 +162,13 @@ int Runner::run(const Job& job) {
   for (;;) {
     const ssize_t got = recv(channel_.get(), &status, sizeof status, MSG_WAITALL);
     if (got < 0 && errno == EINTR) continue;
-    return got == sizeof status ? status : 127;
+    return got == sizeof status ? status : left_running;
   }
 }
 
 std::string Runner::outcome_of(int status) {
   if (status == 0) return {};
+  if (status == left_running) return "was left running: a signal ended the process that waited for it, and how it ends nobody knows";
   if (status == 127) return "could not be started, or ended with exit code 127";
   if (status > 128) return fmt::format("was ended by signal {}", status - 128);
   return fmt::format("ended with exit code {}", status);

@@ -1,5 +1,10 @@
 #include "kmtool/rotate/hooks.hpp"
 
+#include <fcntl.h>
+
+#include <algorithm>
+
+#include "kmtool/crypto/digest.hpp"
 #include "kmtool/domain/name.hpp"
 #include "kmtool/keys/gen.hpp"
 
@@ -17,9 +22,37 @@ HookResult HookRunner::run(const OwedHook& hook, const std::string& home) {
     return result;
   }
   job.environment = {"KMTOOL_HOME=" + home, "KMTOOL_KEY=" + KeyRef::parse(hook.key).name, "KMTOOL_FROM=" + hook.from, "KMTOOL_TO=" + hook.key, "KMTOOL_URI=" + hook.uri};
-  result.status = runner_.run(job);
-  result.what = Runner::outcome_of(result.status);
+  const int status = runner_.run(job);
+  if (status != Runner::left_running) result.status = status;
+  result.what = Runner::outcome_of(status);
   return result;
+}
+
+bool can_start(const std::string& command) noexcept try {
+  hook_words(command);
+  return true;
+} catch (const std::exception&) {
+  return false;
+}
+
+std::optional<HookClaim> HookClaim::take(const home::Paths& paths, const std::string& key) {
+  Fd fd(open((paths.root / "hooks.lock").c_str(), O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600));
+  // One file for all keys, an octet of it for each: no file stays behind for a key.
+  const auto digest = crypto::sha256(view(key));
+  off_t place = 0;
+  for (std::size_t i = 0; i < 7; ++i) place = place << 8 | digest[i];
+  struct flock lock {};
+  lock.l_type = F_WRLCK;
+  lock.l_whence = SEEK_SET;
+  lock.l_start = place;
+  lock.l_len = 1;
+  if (fd && fcntl(fd.get(), F_OFD_SETLK, &lock) != 0 && (errno == EAGAIN || errno == EACCES)) return std::nullopt;
+  return HookClaim(std::move(fd));
+}
+
+bool still_owed(op::Context& reader, const OwedHook& hook) {
+  const auto rows = reader.journal().items("hook");
+  return std::any_of(rows.begin(), rows.end(), [&](const auto& row) { return row.id == hook.key; });
 }
 
 // -- the record -------------------------------------------------------------------------------------------------------------
@@ -73,15 +106,18 @@ bool any_hook_owed(op::Context& reader) { return !reader.journal().items("hook")
 
 void settle_hooks(op::Context& context, const std::vector<HookResult>& results) {
   for (const auto& result : results) {
+    if (result.elsewhere) continue;
     auto hook = result.hook;
-    Json details{{"command", hook.command}, {"status", result.status}};
+    Json details{{"command", hook.command}, {"status", result.status ? Json(*result.status) : Json(nullptr)}};
     if (result.what.empty()) {
       context.note("hook", hook.key, std::move(details), {{"hook", hook.key, std::nullopt}});
       continue;
     }
     ++hook.failures;
     details["what"] = result.what;
-    context.note("hook failed", hook.key, std::move(details), {hook.change()});
+    std::vector<journal::Change> changes;
+    if (context.journal().proven("hook", hook.key)) changes.push_back(hook.change());  // else a newer rotation has taken its place
+    context.note("hook failed", hook.key, std::move(details), std::move(changes));
   }
 }
 

@@ -13,10 +13,9 @@
 #include "kmtool/keys/gen.hpp"
 #include "kmtool/keys/state.hpp"
 #include "kmtool/keys/succeed.hpp"
-#include "kmtool/op/copies.hpp"
-#include "kmtool/op/dependents.hpp"
 #include "rotate/bundled.hpp"
 #include "rotate/kek.hpp"
+#include "rotate/needed.hpp"
 
 namespace kmtool::rotate {
 
@@ -44,24 +43,52 @@ class Run {
     if (auto oddity = clock_oddity(context_); !oddity.empty()) report_.notes.push_back(std::move(oddity));
     if (request_.due) settle_due();
     const auto keys = chosen();
-    for (std::size_t i = 0; i < keys.size(); ++i) {
-      context_.check_stop();
-      attempt(keys[i].name, [&] { rotate_key(keys[i]); });
-      if (keys.size() > 1) context_.progress("rotating", i + 1, keys.size());
-    }
+    rotate_all(keys);
     name_unbundled();
     if (request_.due) {
       finish_open_rotations();
       destroy_due();
-      for (auto& hook : owed_hooks(context_)) {
-        const bool new_one = std::any_of(report_.owed.begin(), report_.owed.end(), [&](const auto& other) { return other.key == hook.key; });
-        if (!new_one) report_.owed.push_back(std::move(hook));
-      }
+      owe_hooks();
     }
     if (!untried_.empty()) report_.notes.push_back("stopped after " + counted(report_.failed.size(), "failure") + " (--max-failures); not tried: " + join(untried_, ", "));
   }
 
  private:
+  void rotate_all(const std::vector<op::KeyRecord>& keys) {
+    std::size_t i = 0;
+    try {
+      for (; i < keys.size(); ++i) {
+        context_.check_stop();
+        attempt(keys[i].name, [&] { rotate_key(keys[i]); });
+        if (keys.size() > 1) context_.progress("rotating", i + 1, keys.size());
+      }
+    } catch (const Error&) {  // the report says what was done before
+      for (; i < keys.size(); ++i) {
+        if (!done(keys[i].name)) report_.not_tried.push_back(keys[i].name);
+      }
+      name_unbundled();
+      throw;
+    }
+  }
+
+  [[nodiscard]] bool done(const std::string& name) const {
+    return std::any_of(report_.rotated.begin(), report_.rotated.end(), [&](const auto& one) { return one.name == name; }) ||
+           std::any_of(report_.failed.begin(), report_.failed.end(), [&](const auto& failed) { return failed.name == name; });
+  }
+
+  /// Those of earlier rotations too. --hook takes the place of one that cannot be started any more, which else nothing but another rotation ends.
+  void owe_hooks() {
+    for (auto& hook : owed_hooks(context_)) {
+      const bool new_one = std::any_of(report_.owed.begin(), report_.owed.end(), [&](const auto& other) { return other.key == hook.key; });
+      if (new_one) continue;
+      if (!request_.hook.empty() && !can_start(hook.command)) {
+        report_.notes.push_back("the hook for " + hook.key + " cannot be started any more (" + hook.command + "): " + request_.hook + " takes its place");
+        hook.command = request_.hook;
+      }
+      report_.owed.push_back(std::move(hook));
+    }
+  }
+
   template <class F>
   void attempt(const std::string& name, F&& act) {
     if (request_.max_failures > 0 && report_.failed.size() >= static_cast<std::size_t>(request_.max_failures)) {
@@ -170,31 +197,8 @@ class Run {
 
   void finish_open_rotations() {
     for (const auto& item : context_.journal().proven_all("rotation")) {
-      const bool tried = std::any_of(report_.rotated.begin(), report_.rotated.end(), [&](const auto& done) { return done.name == item.id; }) ||
-                         std::any_of(report_.failed.begin(), report_.failed.end(), [&](const auto& failed) { return failed.name == item.id; });
-      if (!tried && goes_on(context_, request_, item.id)) attempt(item.id, [&] { rotate_kek(context_, request_, item.id, report_); });
+      if (!done(item.id) && goes_on(context_, request_, item.id)) attempt(item.id, [&] { rotate_kek(context_, request_, item.id, report_); });
     }
-  }
-
-  /// A bundle opens with this KEK alone; what a dry run would have re-wrapped by now does not count.
-  bool needed_by_bundle(const op::VersionRecord& kek) {
-    const auto bundles = op::bundles_under(context_, op::labels_of_key(context_, kek));
-    return std::any_of(bundles.begin(), bundles.end(), [&](const auto& bundle) {
-      return std::none_of(report_.rewrapped.begin(), report_.rewrapped.end(), [&](const auto& done) { return done.file == bundle.path && done.kept.empty(); });
-    });
-  }
-
-  /// Something opens with this key alone that nobody is asked about when policy destroys it: a bundle, the backup of a KEK that came from
-  /// elsewhere, a key that `apikey store` keeps. The last is said: it takes somebody to end it.
-  bool needed(const op::VersionRecord& version) {
-    if (version.role == Role::kek && needed_by_bundle(version)) return true;
-    if (version.role == Role::kek || version.role == Role::transport) return !opened_keks_.with(version).empty();
-    if (!op::same_key(context_, version).empty()) return false;  // they open with that one then
-    const auto stored = op::stored_under(context_, op::labels_of_key(context_, version));
-    if (stored.empty()) return false;
-    report_.notes.push_back(version.label() + " is due to be destroyed, and stays: " + counted(stored.size(), "stored key is", "stored keys are") +
-                            " sealed under it (kmtool apikey store --reseal)");
-    return true;
   }
 
   /// policy `destroy_after`, counted from the deactivation; never a key that something needs.
@@ -203,7 +207,7 @@ class Run {
       const auto after = context_.home.policy.destroy_after.find(version.role);
       if (after == context_.home.policy.destroy_after.end() || version.state != State::deactivated || !version.changed) continue;
       if (*version.changed + after->second > context_.now()) continue;
-      if (needed(version)) continue;
+      if (needed_.is(version)) continue;
       attempt(version.label(), [&] {
         if (keys::only_bad_bundles(context_, version)) {  // who made a backup counts on it
           throw Error::refused("G-VAULT", "it is due to be destroyed, but the last verification found every bundle that holds it bad",
@@ -218,7 +222,7 @@ class Run {
   op::Context& context_;
   const Request& request_;
   Report& report_;
-  op::OpenedKeks opened_keks_{context_};
+  Needed needed_{context_, report_};
   std::map<std::string, op::VersionRecord> settled_;
   std::vector<std::string> untried_;
   std::optional<Bundled> bundled_;  ///< as it was before the first key was rotated

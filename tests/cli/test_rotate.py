@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import time
 
@@ -328,6 +329,57 @@ class Hooks(harness.Rotation):
         self.assertIn("in a hook no other is started", result.err)
         self.assertEqual(self.states("circle"), {1: "deactivated", 2: "deactivated", 3: "active"})
         self.assertEqual(self.ok_json("rotate", "--due")["hooks"], [{"key": "circle@3", "status": 0}])
+        self.assertEqual(self.ok("rotate", "--due").out, "")
+
+    def slow(self, name):
+        """A hook that says that it began, and runs until it is let go."""
+        begun, go = self.dir / f"{name}.begun", self.dir / f"{name}.go"
+        hook = self.hook(f"{name}.sh", f"echo x >> {begun}\nuntil test -e {go}; do sleep 0.05; done\n")
+        self.ok("gen", name, "--role", "data")
+        self.addCleanup(go.touch)
+        words = [harness.BINARY, "rotate", name, "--hook", str(hook), "--json"]
+        with open(self.dir / f"{name}.err", "wb") as err:  # the hook has it too
+            running = subprocess.Popen(words, env=self.env, stdout=subprocess.PIPE, stderr=err, start_new_session=True)
+        until = time.monotonic() + 30
+        while not begun.exists():
+            self.assertLess(time.monotonic(), until)
+            time.sleep(0.02)
+        return running, begun, go
+
+    def test_one_that_runs_is_not_started_again(self):
+        running, begun, go = self.slow("busy")
+        result = self.ok("rotate", "--due", "--json", timeout=30)
+        self.assertEqual(result.json()["hooks"], [{"key": "busy@2", "status": None}])
+        self.assertIn("the hook for busy@2 is running (started by another kmtool)", result.err)
+        go.touch()
+        out = running.communicate(timeout=60)[0]
+        self.assertEqual((running.returncode, json.loads(out)["hooks"]), (0, [{"key": "busy@2", "status": 0}]))
+        self.assertEqual(self.ok("rotate", "--due").out, "")
+        self.assertEqual(begun.read_text(), "x\n")
+
+    def test_one_that_is_left_running(self):
+        """The signal ends what waits for the hook, not the hook."""
+        running, begun, go = self.slow("left")
+        os.killpg(running.pid, signal.SIGTERM)
+        out, err = running.communicate(timeout=60)[0], (self.dir / "left.err").read_text()
+        self.assertEqual((running.returncode, json.loads(out)["hooks"]), (1, [{"key": "left@2", "status": None}]), err)
+        self.assertIn("the hook for left@2 was left running", err)
+        go.touch()
+        self.ok("rotate", "--due")
+        self.assertEqual(begun.read_text(), "x\nx\n")
+
+    def test_one_whose_program_is_gone(self):
+        bad, good = self.hook("gone.sh", "exit 3\n"), self.hook("instead.sh", "exit 0\n")
+        self.ok("gen", "orphan", "--role", "data")
+        self.assertEqual(self.kmtool("rotate", "orphan", "--hook", bad).code, 1)
+        self.assertEqual(self.kmtool("rotate", "--due", "--hook", good, "--json").json()["hooks"], [{"key": "orphan@2", "status": 3}])  # it can be started
+        bad.unlink()
+        result = self.kmtool("rotate", "--due")
+        self.assertEqual(result.code, 1, result)
+        self.assertIn("with --hook COMMAND another takes its place", result.err)
+        result = self.ok("rotate", "--due", "--hook", good, "--json")
+        self.assertEqual(result.json()["hooks"], [{"key": "orphan@2", "status": 0}])
+        self.assertIn("instead.sh takes its place", result.err)
         self.assertEqual(self.ok("rotate", "--due").out, "")
 
     def test_writable_by_others(self):

@@ -27,7 +27,8 @@ class Runner {
     std::string_view input;                ///< standard input, at most 32 KiB; empty: /dev/null
     std::chrono::seconds longest{600};     ///< it is killed after that
   };
-  /// Exit code, 128 + signal, 127: it could not be started (or ended so itself).
+  static constexpr int left_running = -1;  ///< the runner was ended before the program was
+  /// Exit code, 128 + signal, 127: it could not be started (or ended so itself), or left_running.
   int run(const Job& job);
   /// `ended with exit code 3`; empty: it succeeded.
   static std::string outcome_of(int status);

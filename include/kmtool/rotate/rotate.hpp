@@ -48,6 +48,7 @@ struct Report {
   std::vector<transfer::Rewrapped> rewrapped;
   std::vector<transfer::NotRewrapped> left;  ///< bundles that still depend on an old KEK, and why
   std::vector<Failed> failed;
+  std::vector<std::string> not_tried;  ///< names: an error or a signal ended the command before them
   std::vector<std::string> activated, deactivated, destroyed;
   std::vector<OwedHook> owed;  ///< hooks to run once the lock is released
   std::vector<std::string> notes;
