@@ -23,7 +23,7 @@ HookResult HookRunner::run(const OwedHook& hook, const std::string& home) {
   }
   job.environment = {"KMTOOL_HOME=" + home, "KMTOOL_KEY=" + KeyRef::parse(hook.key).name, "KMTOOL_FROM=" + hook.from, "KMTOOL_TO=" + hook.key, "KMTOOL_URI=" + hook.uri};
   const int status = runner_.run(job);
-  if (status != Runner::left_running) result.status = status;
+  result.status = status == Runner::left_running ? std::nullopt : std::optional(status);
   result.what = Runner::outcome_of(status);
   return result;
 }
