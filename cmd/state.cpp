@@ -11,14 +11,17 @@ struct StateOptions {
   std::string key, verb, reason;
 };
 
-/// Destroying is asked about, with everything that would be lost in sight.
-void confirm_destruction(Globals& globals, op::Context& context, const std::string& reference) {
-  const auto version = context.resolve(reference);
-  if (version.state == State::destroyed) return;
-  for (const auto& loss : keys::losses(context, version)) warn(globals, loss);
-  if (globals.dry_run || confirm(globals, "destroy " + version.label() + "? its objects on the token cannot be brought back"))
-    return;
-  throw Error(ExitCode::no, "declined", "nothing was destroyed", "");
+/// Destroying is asked about, with everything that would be lost in sight; before the lock is taken, for a person may think about it. The
+/// request is then for this very version as it is now, whatever its name means by the time of the answer.
+void confirm_destruction(Globals& globals, keys::StateRequest& request) {
+  auto context = op::Context::open(options_of(globals), op::Need::reader);
+  const auto version = context.resolve(request.key);
+  keys::Confirmed seen{version.id, version.state, keys::losses(context, version)};
+  for (const auto& loss : seen.losses) warn(globals, loss);
+  const auto what = version.state == State::destroyed ? version.label() + " is destroyed: destroy again what came back of it? it" : "destroy " + version.label() + "? its objects on the token";
+  if (!confirm(globals, what + " cannot be brought back")) throw Error(ExitCode::no, "declined", "nothing was destroyed", "");
+  request.key = version.label();
+  request.confirmed = std::move(seen);
 }
 
 void print(Globals& globals, const op::Context& context, const keys::StateResult& result) {
@@ -47,16 +50,15 @@ int run(Globals& globals, const StateOptions& o) {
   const auto transition = keys::transition_from(o.verb);
   if (!transition)
     throw Error::usage("unknown change of state " + o.verb, "activate, suspend, resume, deactivate, compromise or destroy");
-  if (*transition == keys::Transition::destroy) {
-    auto reader = op::Context::open(options_of(globals), op::Need::reader);
-    confirm_destruction(globals, reader, o.key);  // before the lock is taken: a person may think about it
-  }
+  keys::StateRequest request{o.key, *transition, o.reason};
+  request.tell_loss = [&](const std::string& loss) { warn(globals, loss); };
+  if (*transition == keys::Transition::destroy && !globals.yes && !globals.dry_run) confirm_destruction(globals, request);
   return op::recorded(options_of(globals), op::Need::mutation, "state " + o.verb, o.key, [&](op::Context& context) {
-    const auto result = keys::change_state(context, {o.key, *transition, o.reason});
+    const auto result = keys::change_state(context, request);
     print(globals, context, result);
     for (const auto& copy : result.others) {
       const bool can = transition_allowed(copy.state, result.version.state);
-      warn(globals, copy.label() + " is the same key, and stays " + std::string(to_text(copy.state)) + (can ? ": kmtool state " + copy.label() + " " + o.verb : ""));
+      warn(globals, copy.label() + " is the same key, and stays " + std::string(to_text(copy.state)) + (can ? ": kmtool state " + copy.label() + " " + o.verb + " --reason TEXT" : ""));
     }
     say_dry_run(globals);
     return 0;

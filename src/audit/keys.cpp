@@ -96,6 +96,10 @@ class Catalog {
     const Part part = op::part_of(version.role, object);
     const auto& parts = parts_of(version.role);
     facts.owner = ObjectFacts::Owner::key;
+    if (version.state == State::destroyed && object.label != version.object_label()) {
+      facts.differences.push_back("it carries another label, and the CKA_ID of " + version.label() + ", which was destroyed");
+      return;
+    }
     facts.record = version.facts();
     facts.origin = version.origin;
     facts.backed_up = version.backed_up;

@@ -10,6 +10,7 @@
 #include "kmtool/domain/reason.hpp"
 #include "kmtool/op/copies.hpp"
 #include "kmtool/op/exposed.hpp"
+#include "kmtool/op/objects.hpp"
 
 namespace kmtool::keys {
 
@@ -33,7 +34,6 @@ const Verb& verb_of(Transition transition) {
   }
   throw Error::internal("no such transition");
 }
-
 
 /// `activate` and `resume` lead to the same state, but not from the same.
 void require_legal(const op::VersionRecord& version, Transition transition) {
@@ -68,8 +68,67 @@ op::KeyRecord key_of(const op::Context& context, const op::VersionRecord& versio
   return *key;
 }
 
+/// What is destroyed must be what the person saw: an active version may have been succeeded, or a backup deleted, while they thought about it.
+void require_as_confirmed(const op::VersionRecord& version, const Confirmed& seen, const std::vector<std::string>& lost) {
+  const auto changed = [&](const std::string& what) {
+    return Error::busy(what + " changed while you were asked: nothing was destroyed", "look again: kmtool show " + version.label());
+  };
+  if (version.id != seen.id || version.state != seen.state) throw changed(version.label());
+  for (const auto& loss : lost) {
+    if (std::ranges::find(seen.losses, loss) == seen.losses.end()) throw changed("what is lost with " + version.label());
+  }
+}
+
+/// The objects that are this version's; another home's, or one that was planted, may carry its CKA_ID under another label, and stays. Throws
+/// damaged (65) where there are more of them than parts: nobody can tell which to destroy.
+std::vector<pkcs11::Object> objects_to_destroy(op::Context& context, const op::VersionRecord& version) {
+  auto objects = context.token().find_by_id(version.id);
+  std::erase_if(objects, [&](const auto& object) {
+    const bool key = object.object_class != pkcs11::ObjectClass::certificate && object.object_class != pkcs11::ObjectClass::data;
+    return !key || object.label != version.object_label();
+  });
+  if (version.state == State::destroyed) {
+    const auto others = context.versions();  // it may have been adopted anew
+    const bool of_another = std::ranges::any_of(others, [&](const auto& other) {
+      return other.state != State::destroyed && other.id == version.id && other.object_label() == version.object_label();
+    });
+    if (of_another) return {};
+  }
+  std::map<pkcs11::ObjectClass, std::size_t> count;
+  bool surplus = objects.size() > parts_of(version.role).size();
+  for (const auto& object : objects) surplus = surplus || (++count[object.object_class] > 1 && version.role != Role::kek);
+  if (!surplus) return objects;
+  std::vector<std::string> names;
+  for (const auto& object : objects) names.push_back(op::describe(object));
+  throw Error::tampered("the token has several objects that pass for " + version.label() + ": " + join(names, ", ") + "; kmtool does not guess which to destroy",
+                        "look at them with kmtool doctor, and remove the foreign one with the vendor's tool");
+}
+
+/// Destroyed before, and back with an older copy of the token: the row stays as it is, the journal tells of it.
+op::Plan plan_again(const op::VersionRecord& version, const std::string& reason) {
+  op::Plan plan;
+  plan.command = "state destroy";
+  plan.target = version.label();
+  plan.destroys = {version.label()};
+  plan.details = {{"reason", reason}, {"again", true}};
+  return plan;
+}
+
+StateResult destroy_again(op::Context& context, op::VersionRecord version, const std::string& reason) {
+  auto others = op::same_key(context, version);
+  if (!context.options.dry_run) {
+    context.run(plan_again(version, reason), [&] { return op::Outcome{{}, {{"objects", op::destroy_objects(context, version)}}}; });
+  }
+  return {std::move(version), std::nullopt, {}, {}, std::move(others)};
+}
+
 StateResult destroy(op::Context& context, op::VersionRecord version, const std::string& reason) {
   auto key = key_of(context, version);
+  if (context.options.dry_run) {
+    transition_changes(key, version, State::destroyed, context.now(), reason);
+    auto others = op::same_key(context, version);
+    return {std::move(version), std::nullopt, {}, {}, std::move(others)};
+  }
   op::Plan plan;
   plan.command = "state destroy";
   plan.target = version.label();
@@ -84,6 +143,14 @@ StateResult destroy(op::Context& context, op::VersionRecord version, const std::
     return op::Outcome{{}, {{"objects", objects}}};
   });
   return {std::move(version), std::nullopt, {}, {}, std::move(others)};
+}
+
+StateResult destroy(op::Context& context, const StateRequest& request, op::VersionRecord version) {
+  if (request.confirmed) require_as_confirmed(version, *request.confirmed, losses(context, version));
+  const auto objects = objects_to_destroy(context, version);
+  if (objects.empty()) require_legal(version, Transition::destroy);  // where it is destroyed, something of it came back
+  if (!request.confirmed && request.tell_loss) std::ranges::for_each(losses(context, version), request.tell_loss);
+  return version.state == State::destroyed ? destroy_again(context, std::move(version), request.reason) : destroy(context, std::move(version), request.reason);
 }
 
 /// The same key under other names is compromised with this one: it is one value.
@@ -176,19 +243,11 @@ op::VersionRecord version_for(const op::Context& context, const StateRequest& re
 StateResult change_state(op::Context& context, const StateRequest& request) {
   require_reason(request.reason);
   auto version = version_for(context, request);
+  if (request.transition == Transition::destroy) return destroy(context, request, std::move(version));
   require_legal(version, request.transition);
   const UnixTime now = context.now();
   const auto& verb = verb_of(request.transition);
   if (verb.to == State::active && version.state == State::suspended) require_in_period(version, now);
-  if (request.transition == Transition::destroy) {
-    if (context.options.dry_run) {
-      auto key = key_of(context, version);
-      transition_changes(key, version, State::destroyed, now, request.reason);
-      auto others = op::same_key(context, version);
-      return {std::move(version), std::nullopt, {}, {}, std::move(others)};
-    }
-    return destroy(context, std::move(version), request.reason);
-  }
   auto key = key_of(context, version);
   StateResult result;
   std::vector<journal::Change> changes;

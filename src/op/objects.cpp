@@ -48,7 +48,10 @@ std::string wrong_with(Context& context, const VersionRecord& version, const std
   }
   const auto wanted = version.state == State::destroyed ? 0 : parts_of(version.role).size();
   if (keys == wanted) return version.state == State::destroyed ? std::string() : wrong;
-  if (version.state == State::destroyed) return "was destroyed, but " + counted(keys, "object") + " of it " + (keys == 1 ? "is" : "are") + " on the token";
+  if (version.state == State::destroyed) {
+    return "was destroyed, but " + counted(keys, "object") + " of it " + (keys == 1 ? "is" : "are") + " on the token (kmtool state " + version.label() +
+           " destroy --reason TEXT destroys " + (keys == 1 ? "it" : "them") + " again)";
+  }
   return fmt::format("{} on the token instead of {}{}", counted(keys, "object"), wanted, keys > wanted ? ": " + each_of(objects) : "");
 }
 

@@ -119,7 +119,11 @@ void audit_dates(const ObjectFacts& object, UnixTime now, Found& found) {
 // -- what the catalog says --------------------------------------------------------------------------------------------------
 
 void audit_record(const Policy& policy, const ObjectFacts& object, UnixTime now, Found& found) {
-  for (const auto& difference : object.differences) found.push_back(finding_of("differs", object, printable(difference)));
+  for (const auto& difference : object.differences) {
+    found.push_back(finding_of("differs", object, printable(difference)));
+    if (!object.record) found.back().fix = "destroy it with the vendor's tool";
+    else if (object.record->state == State::destroyed) found.back().fix = fmt::format("kmtool state {} destroy --reason TEXT", printable(object.record->label));
+  }
   if (!object.record || object.kind == ObjectKind::public_half) return;
   const KeyFacts& key = *object.record;
   for (const auto& violation : judge_key(policy, key.role, key.type, key.exportable, object.backed_up && key.role == Role::sign)) {

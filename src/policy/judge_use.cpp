@@ -47,7 +47,8 @@ void judge_state(const KeyFacts& key, Use use, UnixTime now, std::vector<Violati
   } else if (!may_protect(key.state)) {
     found.push_back(never("G-WORK", fmt::format("{} is {}: {}", label, to_text(key.state), remainder_of(use)), rotate));
   } else if (key.originator_end && now >= *key.originator_end) {
-    found.push_back(never("G-WORK", fmt::format("the originator period of {} ended on {}: {}", label, rfc3339(*key.originator_end), remainder_of(use)), rotate));
+    found.push_back(never("G-WORK", fmt::format("the originator period of {} ended on {}: {}", label, rfc3339(*key.originator_end), remainder_of(use)),
+                          fmt::format("make a new version: kmtool rotate {}", name)));
   }
 }
 

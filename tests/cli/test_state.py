@@ -5,6 +5,7 @@ import json
 import time
 
 import harness
+import people
 
 STATES = ("pre-activation", "active", "suspended", "deactivated", "compromised", "destroyed")
 VERBS = {"activate": "active", "suspend": "suspended", "resume": "active", "deactivate": "deactivated", "compromise": "compromised", "destroy": "destroyed"}
@@ -170,6 +171,97 @@ class States(harness.Case):
         entry = self.entries(self.home)[-1]
         self.assertEqual((entry["command"], entry["target"]), ("state suspend", key))
         self.assertEqual(entry["details"]["reason"], "the quarterly review")
+
+    def asked(self, key, meanwhile):
+        """Exit code and terminal of `state KEY destroy` where `meanwhile` happens before the question is answered with yes."""
+        room = people.Room([harness.BINARY, "state", key, "destroy", "--reason", "x"], self.env, self.dir)
+        room.until("cannot be brought back? [y/N] ", "cannot be brought back [y/N] ")
+        meanwhile()
+        room.say("y")
+        return room.end(), room.seen
+
+    def test_what_was_asked_about_is_what_is_destroyed(self):
+        self.ok("gen", "pay", "--role", "data")
+        code, seen = self.asked("pay", lambda: self.ok("rotate", "pay"))
+        self.assertEqual((code, self.state_of("pay@1"), self.state_of("pay@2")), (75, "deactivated", "active"), seen)
+        self.assertIn("pay@1 changed while you were asked: nothing was destroyed", seen)
+        # Its backup goes away while it is thought about.
+        out = self.dir / "pay.kmb"
+        self.ok("gen", "backed", "--role", "data", "--backup", out, "--kek", "root")
+        code, seen = self.asked("backed@1", out.unlink)
+        self.assertEqual((code, self.state_of("backed@1")), (75, "active"), seen)
+        self.assertIn("what is lost with backed@1 changed", seen)
+        code, seen = self.asked("backed@1", lambda: None)
+        self.assertEqual((code, self.state_of("backed@1")), (0, "destroyed"), seen)
+
+    def test_a_destroyed_key_that_comes_back_is_destroyed_again(self):
+        for name, role, parts in (("risen", "data", 1), ("risen-kek", "kek", 2)):
+            with self.subTest(name):
+                label = name + "@1"
+                self.ok("gen", name, "--role", role)
+                files = {path: path.read_bytes() for path in self.home.rglob("*") if path.suffix in (".object", ".lock")}
+                self.change(label, "destroy")
+                for path, content in files.items():
+                    if not path.exists():  # as an older copy of the token has it
+                        path.write_bytes(content)
+                advice = f"kmtool state {label} destroy --reason TEXT"
+                self.assertIn(advice, self.kmtool("doctor").out)
+                verified = self.kmtool("audit", "verify")
+                self.assertIn(advice, verified.out + verified.err)
+                differs = [f for f in self.kmtool("audit", "keys", "--json").json()["findings"] if f["check"] == "differs"]
+                self.assertEqual({f["fix"] for f in differs}, {advice})
+                self.ok("state", label, "destroy", "--reason", "x", "--dry-run")
+                self.assertEqual(len([o for o in self.objects(self.home) if o["label"] == label]), parts)
+                self.change(label, "destroy")
+                self.assertFalse([o for o in self.objects(self.home) if o["label"] == label])
+                self.assertIs(self.ok_json("doctor")["healthy"], True)
+                intent, outcome = self.entries(self.home)[-2:]
+                self.assertEqual((intent["command"], intent["target"], intent["details"]), ("state destroy", label, {"again": True, "reason": "a test"}))
+                self.assertEqual(outcome["details"], {"objects": parts})
+                self.refused(77, "state", label, "destroy", "--reason", "x", "--yes", says="destroyed again")
+
+    def test_objects_that_are_not_its_own(self):
+        """Under another label they stay; under its label nobody can tell which is which."""
+        for name, label in (("lone", "foo"), ("twin", "twin@1")):
+            self.ok("gen", name, "--role", "data")
+            number = {k["label"]: k["id"] for k in self.ok_json("list")["keys"]}[name + "@1"]
+            made = self.pkcs11_tool(self.home, "--keygen", "--key-type", "AES:32", "--label", label, "--id", number)
+            self.assertEqual(made.code, 0, made)
+        self.change("lone@1", "destroy")
+        self.assertEqual([o["label"] for o in self.objects(self.home) if o["label"] in ("lone@1", "foo")], ["foo"])
+        self.refused(77, "state", "lone@1", "destroy", "--reason", "x", "--yes", says="destroyed again")
+        self.refused(65, "state", "twin@1", "destroy", "--reason", "x", "--yes", says=["several objects that pass for twin@1", "vendor's tool"])
+        self.assertEqual((self.state_of("twin@1"), len([o for o in self.objects(self.home) if o["label"] == "twin@1"])), ("active", 2))
+        for label in ("foo", "twin@1", "twin@1"):
+            self.assertEqual(self.pkcs11_tool(self.home, "--delete-object", "--type", "secrkey", "--label", label).code, 0)
+        self.change("twin@1", "destroy")
+
+    def test_a_kek_whose_backup_no_transport_key_opens_any_more(self):
+        """One of this home's own opens it while it is not destroyed; another site's is taken to."""
+        out, pem = self.dir / "inward.kmb", self.dir / "inward.request"
+        self.ok("gen", "inward", "--role", "transport", "--type", "rsa-3072")
+        pem.write_text(self.ok("show", "inward", "--request").out)
+        self.ok("gen", "outer", "--role", "kek", "--type", "aes-128", "--exportable")
+        self.ok("export-kek", "outer", "--to-public-key", pem, "--out", self.dir / "outer.kmk")
+        self.ok("gen", "under-outer", "--role", "data", "--type", "aes-128", "--exportable")
+        self.ok("wrap", "under-outer", "--kek", "outer", "--out", out)
+        look = lambda: self.ok("state", "outer", "destroy", "--reason", "x", "--dry-run").err
+        self.assertNotIn("no other kek", look())
+        self.change("inward@1", "destroy")
+        self.assertIn(f"{out} (1 key) opens under no other kek", look())
+        # Nor does it get another backup.
+        self.refused(77, "export-kek", "outer", "--to-public-key", pem, "--out", self.dir / "again.kmk", says="inward@1 is destroyed")
+
+    def test_what_to_do_is_said_as_it_is_typed(self):
+        out = self.dir / "same.kmb"
+        self.ok("gen", "same", "--role", "data", "--exportable")
+        self.ok("wrap", "same", "--kek", "root", "--out", out)
+        self.ok("unwrap", out, "--as", "same-again", "--activate")
+        self.assertIn("kmtool state same@1 suspend --reason TEXT\n", self.change("same-again@1", "suspend").err)
+        self.ok("gen", "brief", "--role", "data", "--cryptoperiod", "1s")
+        time.sleep(1.1)
+        expired = self.refused(77, "encrypt", "brief", "--in", out, "--out", self.dir / "never", says=["the originator period of brief@1 ended on", "kmtool rotate brief"])
+        self.assertNotIn("use the active version", expired.err)
 
 
 if __name__ == "__main__":

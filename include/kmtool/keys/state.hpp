@@ -1,4 +1,6 @@
 #pragma once
+#include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -10,10 +12,19 @@ namespace kmtool::keys {
 enum class Transition { activate, suspend, resume, deactivate, compromise, destroy };
 std::optional<Transition> transition_from(std::string_view text);
 
+/// The version that a person was asked about, and what was said to be lost with it.
+struct Confirmed {
+  Bytes id;
+  State state = State::active;
+  std::vector<std::string> losses;
+};
+
 struct StateRequest {
-  std::string key;  ///< reference
+  std::string key;  ///< reference; where it was confirmed, the label
   Transition transition = Transition::deactivate;
   std::string reason;
+  std::optional<Confirmed> confirmed = {};                     ///< destroy: throws busy (75) where something else would be destroyed by now, or more be lost
+  std::function<void(const std::string&)> tell_loss = nullptr;  ///< destroy, not confirmed: hears of each of losses() before anything is done
 };
 struct StateResult {
   op::VersionRecord version;                  ///< as it is now
@@ -32,7 +43,8 @@ std::vector<std::string> losses(op::Context& context, const op::VersionRecord& v
 bool only_bad_bundles(op::Context& context, const op::VersionRecord& version);
 
 /// Makes one transition, recorded with time and reason. Activating a version deactivates the one that was active. Destroying
-/// removes the token's objects (SP 800-57 part 1 r5, 8.3.4). With a KEK that is compromised every key that was under it goes on record as
+/// removes the token's objects (SP 800-57 part 1 r5, 8.3.4); of a version that is destroyed already those that came back, with an older copy of
+/// the token. Throws damaged (65) where more objects carry its label and CKA_ID than belong to it. With a KEK that is compromised every key that was under it goes on record as
 /// exposed (op::Exposed). Throws refused (77) for a transition that is not legal.
 StateResult change_state(op::Context& context, const StateRequest& request);
 
