@@ -1,6 +1,5 @@
 #include <algorithm>
 #include <filesystem>
-#include <map>
 #include <set>
 
 #include "kmtool/core/count.hpp"
@@ -10,36 +9,11 @@
 #include "kmtool/op/bundle_out.hpp"
 #include "kmtool/op/copies.hpp"
 #include "kmtool/op/dependents.hpp"
+#include "kmtool/op/openers.hpp"
 
 namespace kmtool::keys {
 
 namespace {
-
-/// Who opens bundles here when one KEK is gone. A recipient's label may be one that its KEK had before: it was destroyed, and came back under
-/// another name.
-class Openers {
- public:
-  /// Without the KEK that has this CKA_ID; nullptr: all of them.
-  Openers(const op::Context& context, const Bytes* without) {
-    for (auto& version : context.versions()) {
-      if (version.role != Role::kek || (without != nullptr && version.id == *without)) continue;
-      if (version.state != State::destroyed) here_.insert(version.id);
-      ids_.emplace(version.label(), std::move(version.id));
-    }
-  }
-
-  [[nodiscard]] bool open(const op::BundleRecord& bundle) const {
-    if (!bundle.public_keys.empty()) return true;  // elsewhere, with a transport key
-    return std::ranges::any_of(bundle.keks, [&](const auto& label) {
-      const auto id = ids_.find(label);
-      return id != ids_.end() && here_.contains(id->second);
-    });
-  }
-
- private:
-  std::map<std::string, Bytes> ids_;
-  std::set<Bytes> here_;  ///< not destroyed
-};
 
 /// Why this bundle gives nothing back, as far as this host can tell; empty: it does.
 std::string gone(const op::BundleRecord& bundle) {
@@ -50,7 +24,7 @@ std::string gone(const op::BundleRecord& bundle) {
 }
 
 /// Is one of them there, and somebody can open it? Why those are not there, in `why`.
-bool gives_back(const std::vector<op::BundleRecord>& bundles, const Openers& openers, std::vector<std::string>& why) {
+bool gives_back(const std::vector<op::BundleRecord>& bundles, const op::Openers& openers, std::vector<std::string>& why) {
   bool given = false;
   for (const auto& bundle : bundles) {
     const auto reason = gone(bundle);
@@ -89,7 +63,7 @@ std::vector<std::string> losses_of_store(op::Context& context, const op::Version
 std::vector<std::string> losses_of_kek(op::Context& context, const op::VersionRecord& kek) {
   std::vector<std::string> found, why;
   const auto labels = op::labels_of_key(context, kek);
-  const Openers others(context, &kek.id);
+  const op::Openers others(context, &kek.id);
   if (gives_back(op::bundles_with(context, labels, "kek"), others, why)) return found;  // it comes back with import-kek, and opens them again
   for (const auto& bundle : op::bundles_under(context, labels)) {
     if (others.open(bundle)) continue;
@@ -107,7 +81,7 @@ std::vector<std::string> losses(op::Context& context, const op::VersionRecord& v
   if (!op::same_key(context, version).empty()) return {};
   std::vector<std::string> why;
   const auto labels = op::labels_of_key(context, version);
-  const bool comes_back = gives_back(op::bundles_with(context, labels, "keys"), Openers(context, nullptr), why);
+  const bool comes_back = gives_back(op::bundles_with(context, labels, "keys"), op::Openers(context, nullptr), why);
   auto found = losses_of_store(context, version, labels, comes_back);
   if (comes_back) return found;
   for (auto& loss : losses_of_opener(context, version)) found.push_back(std::move(loss));

@@ -1,4 +1,5 @@
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -6,8 +7,10 @@
 #include <set>
 
 #include "kmtool/core/host.hpp"
+#include "kmtool/core/text.hpp"
 #include "kmtool/domain/name.hpp"
 #include "kmtool/op/bundle_out.hpp"
+#include "kmtool/op/openers.hpp"
 #include "op/state.hpp"
 
 namespace kmtool::op {
@@ -43,8 +46,12 @@ void remove_file(const std::string& path, std::vector<std::string>& done) {
   done.push_back("removed " + path);
 }
 
-/// True when another bundle may stand for this one: it is there, as far as this host can tell, and the last verification found nothing wrong.
-bool gives_back(const BundleRecord& other) { return other.bad.empty() && !moved_away(other); }
+/// True when another bundle may stand for this one: it is there, as far as this host can tell, the last verification found nothing wrong,
+/// somebody can open it, and it does not wait for a drill that removes it. (One that waits for the drill with this very bundle will wait no more.)
+bool gives_back(const BundleRecord& other, const std::string& bundle, const Openers& openers) {
+  const bool stays = other.kept_for.empty() || other.kept_for == bundle;
+  return stays && other.bad.empty() && !moved_away(other) && openers.open(other);
+}
 
 /// True when this bundle, with these keys, is the only one to hold a key that the token has no more or cannot give away again, or a
 /// KEK: its other site opens bundles by that copy. What the bundle that takes its place at `target` holds too (`now`), and the
@@ -59,12 +66,14 @@ bool irreplaceable(const Context& context, const std::string& target, const std:
     const bool on_token = version && version->state != State::destroyed;
     if (on_token ? !version->extractable || (version->role == Role::kek && !again) : !again) only_here.insert(label);
   }
+  if (only_here.empty()) return false;
+  const Openers openers(context, nullptr);
   for (const auto& other : context.bundles()) {
     if (only_here.empty()) break;
     if (other.id == bundle || other.path == target) continue;
     auto held = context.bundle_keys(other.id);
     std::erase_if(held, [&](const auto& label) { return !only_here.contains(label); });
-    if (held.empty() || !gives_back(other)) continue;
+    if (held.empty() || !gives_back(other, bundle, openers)) continue;
     for (const auto& label : held) only_here.erase(label);
   }
   return !only_here.empty();
@@ -94,7 +103,18 @@ struct Place {
   std::string replaces, kept;
 };
 
+/// While it is written a bundle's name is longer (temporary_for()), and so is that of one which is kept.
+void require_room(const std::filesystem::path& target) {
+  constexpr std::size_t more = 20;
+  const auto most = pathconf(target.parent_path().c_str(), _PC_NAME_MAX);
+  const auto size = target.filename().string().size();
+  if (most <= 0 || size + more <= static_cast<std::size_t>(most)) return;
+  throw Error::exists(printable(target.string()) + " has a name that is too long for a bundle: " + std::to_string(size) + " bytes",
+                      "while it is written its name is " + std::to_string(more) + " bytes longer, and the folder takes " + std::to_string(most) + ": choose a shorter one");
+}
+
 Place place_of(const Context& context, const std::string& target, const std::vector<std::string>& keys) {
+  require_room(target);
   const auto row = recorded_at(context, target);
   const auto there = bundle_at(target);
   Place place{row ? row->id : "", ""};
@@ -226,13 +246,17 @@ std::vector<journal::Change> replaced_changes(Context& context, const PlannedFil
 }
 
 std::string kept_name(const Context& context, const std::string& path) {
+  constexpr int most_kept = 100000;
   std::set<std::string> recorded;  // be they there or moved away
   for (auto& bundle : context.bundles()) recorded.insert(std::move(bundle.path));
-  for (int i = 1;; ++i) {
+  for (int i = 1; i <= most_kept; ++i) {
     auto name = path + ".@" + std::to_string(i);
-    std::error_code error;
-    if (!recorded.contains(name) && std::filesystem::symlink_status(name, error).type() == std::filesystem::file_type::not_found) return name;
+    struct stat info {};
+    if (recorded.contains(name) || lstat(name.c_str(), &info) == 0) continue;
+    if (errno != ENOENT && errno != ENOTDIR) throw Error::from_errno("look for", name, errno);
+    return name;
   }
+  throw Error::exists(printable(path) + " has " + std::to_string(most_kept) + " kept ones beside it already", "choose another name");
 }
 
 std::string kept_where(const Context& context, const std::filesystem::path& target, const std::vector<std::string>& keys) {

@@ -190,6 +190,54 @@ class Kept(harness.Case):
                     self.assertEqual(pathlib.Path(kept).read_bytes(), first)
                     self.assertEqual(self.compared(kept), [f"{name}@1"])
 
+    def test_a_copy_that_nobody_opens_is_no_copy(self):
+        """x is in two bundles, and the KEK of one is destroyed; then the other may not be written over."""
+        one, two = self.dir / "x1.kmb", self.dir / "x2.kmb"
+        for kek in ("k1", "k2"):
+            self.ok("gen", kek, "--role", "kek")
+        self.ok("gen", "x", "--role", "data", "--exportable")
+        self.ok("wrap", "x", "--kek", "k1", "--out", one)
+        self.ok("wrap", "x", "--kek", "k2", "--out", two)
+        for key in ("k1", "x"):
+            self.ok("state", key, "destroy", "--reason", "a test", "--yes")
+        self.assertEqual(self.ok_json("wrap", "cargo", "--kek", "k2", "--out", two, "--force")["kept"], str(two) + ".@1")
+        self.assertEqual([key["name"] for key in self.ok_json("unwrap", str(two) + ".@1", "--as", "x-again")["keys"]], ["x-again"])
+
+    def test_a_copy_that_a_drill_removes_is_no_copy(self):
+        """Its successor is out of sight, and the drill with it removes the copy."""
+        one, two = self.dir / "drill.kmb", self.dir / "drill2.kmb"
+        self.ok("gen", "above-drilled", "--role", "kek", "--exportable")
+        self.ok("gen", "parent-drilled", "--role", "kek")
+        self.ok("export-kek", "above-drilled", "--to-kek", "parent-drilled", "--out", self.dir / "above-1.kmk")
+        self.ok("gen", "drilled", "--role", "data", "--exportable")
+        for path in (one, two):
+            self.ok("wrap", "drilled", "--kek", "above-drilled", "--out", path)
+        self.ok("rotate", "above-drilled", "--backup", self.dir / "above-2.kmk", "--rewrap", one)
+        self.assertTrue((self.dir / "drill.kmb.@1").exists())
+        self.ok("state", "drilled", "destroy", "--reason", "a test", "--yes")
+        one.rename(self.dir / "away")
+        self.assertEqual(self.ok_json("wrap", "cargo", "--kek", "root", "--out", two, "--force")["kept"], str(two) + ".@1")
+        (self.dir / "away").rename(one)
+
+
+class Names(harness.EmbeddedCase):
+    def test_a_name_that_is_too_long(self):
+        """The names that a bundle has while it is written, or is kept, are longer; a file that the catalog does not know lies there."""
+        long = self.dir / ("n" * 250 + ".kmb")
+        short = self.dir / "stranger.kmb"
+        other = self.embedded_home("stranger")
+        self.ok("gen", "cargo", "--role", "data", "--exportable")
+        self.ok("gen", "root", "--role", "kek", home=other)
+        self.ok("gen", "theirs", "--role", "data", "--backup", short, "--kek", "root", home=other)
+        short.rename(long)
+        before = len(self.entries(self.home))
+        for dry in ([], ["--dry-run"]):
+            self.refused(73, "wrap", "cargo", "--kek", "root", "--out", long, "--force", *dry, says="20 bytes longer", timeout=60)
+        self.assertEqual(len(self.entries(self.home)), before)
+        fits = self.dir / ("n" * 231 + ".kmb")
+        long.rename(fits)
+        self.assertEqual(self.ok_json("wrap", "cargo", "--kek", "root", "--out", fits, "--force")["kept"], str(fits) + ".@1")
+
 
 if __name__ == "__main__":
     harness.main()
