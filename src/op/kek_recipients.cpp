@@ -104,8 +104,27 @@ std::string pinned_by(const Context& context, const KekDestinations& destination
                      "have the receiving site read it to you (kmtool show NAME there); a request of a pinned site needs none");
 }
 
-policy::KeyFacts facts_of(const Brought& brought, KeyType type) {
+/// This home's version whose public half it is; of several, which are one key, that by which it is judged: compromised is all of them, else one
+/// that is active will do.
+std::optional<VersionRecord> own_version(const Context& context, const std::string& fingerprint) {
+  const auto rank = [](State state) { return state == State::compromised ? 3 : state == State::active ? 2 : state == State::destroyed ? 0 : 1; };
+  std::optional<VersionRecord> found;
+  for (auto& version : context.versions()) {
+    if (version.role != Role::transport || !version.public_spki || (found && rank(found->state) >= rank(version.state))) continue;
+    if (crypto::PublicKey::from_spki(*version.public_spki).fingerprint() == fingerprint) found = std::move(version);
+  }
+  return found;
+}
+
+/// What is not this home's is as its request says, and active where nothing is said.
+policy::KeyFacts facts_of(const Context& context, const Brought& brought, KeyType type) {
   policy::KeyFacts facts{"transport key " + brought.key.fingerprint().substr(0, 16), Role::transport, type, strength_of(type), State::active, false, {}};
+  if (const auto own = own_version(context, brought.key.fingerprint())) {
+    facts.label = "transport key " + own->label();
+    facts.state = own->state;
+    facts.originator_end = own->expires;
+    return facts;
+  }
   if (!brought.request) return facts;
   const auto& request = brought.request->request;
   facts.label = "transport key " + label_of(request.name, request.version);
@@ -156,7 +175,7 @@ KeyType type_of(const Brought& brought) {
 KekRecipient public_recipient(Context& context, const KekDestinations& destinations, const Brought& brought) {
   const auto type = type_of(brought);
   KekRecipient recipient;
-  recipient.facts = facts_of(brought, type);
+  recipient.facts = facts_of(context, brought, type);
   recipient.line.type = type;
   recipient.line.strength = strength_of(type);
   recipient.line.public_key = brought.key.fingerprint();
@@ -172,8 +191,10 @@ KekRecipient recorded_recipient(Context& context, KekDestinations destinations, 
   if (!recorded) throw Error::missing("the catalog has no public key " + fingerprint, "give it with --to-public-key PEM --fingerprint " + fingerprint);
   if (destinations.algorithm.empty()) destinations.algorithm = recorded->algorithm;
   auto recipient = public_recipient(context, destinations, {recorded->label, recorded->key, std::nullopt});
-  recipient.facts.label = recorded->label;
-  recipient.facts.originator_end = recorded->expires;
+  if (!own_version(context, fingerprint)) {
+    recipient.facts.label = recorded->label;
+    recipient.facts.originator_end = recorded->expires;
+  }
   recipient.pinned_by = "the journal: it was pinned for the backup before";
   return recipient;
 }
@@ -211,9 +232,15 @@ std::vector<journal::Change> public_key_rows(const std::vector<KekRecipient>& re
 
 std::vector<BundleRecord> backups_of_kek(const Context& context, const VersionRecord& version) {
   if (version.role != Role::kek) return {};
+  std::set<std::string> labels{version.label()};  // one that was destroyed and came back under another name keeps its CKA_ID
+  for (const auto& other : context.versions()) {
+    if (other.role == Role::kek && other.id == version.id) labels.insert(other.label());
+  }
   auto bundles = context.bundles();
   std::erase_if(bundles, [&](const auto& bundle) {
-    return bundle.kind != "kek" || !bundle.kept_for.empty() || context.bundle_keys(bundle.id) != std::vector<std::string>{version.label()};
+    if (bundle.kind != "kek" || !bundle.kept_for.empty()) return true;
+    const auto held = context.bundle_keys(bundle.id);
+    return held.size() != 1 || !labels.contains(held.front());
   });
   std::ranges::stable_sort(bundles, {}, &BundleRecord::created);
   return bundles;

@@ -4,6 +4,7 @@ import base64
 import hashlib
 import json
 import os
+import time
 
 import harness
 
@@ -309,6 +310,41 @@ class Hostile(harness.Case):
         # The genuine one is opened: the count does see the program.
         result, unwraps = self.counted(self.bundles["a"], "--signer", self.a_signer, "--check")
         self.assertEqual((result.code, unwraps), (0, 3), result)
+
+
+class Own(Sites):
+    """A KEK goes to a transport key of this very home."""
+
+    def own(self, name, *more):
+        pem = self.out(f"{name}.pem")
+        self.ok("gen", name, "--role", "transport", "--type", "rsa-3072", *more, home=self.b)
+        pem.write_text(self.ok("show", name, "--public", home=self.b).out)
+        return ["--to-public-key", pem, "--fingerprint", self.fingerprint_of(name, self.b)]
+
+    def test_as_its_state_and_period_are(self):
+        self.ok("gen", "mine", "--role", "kek", "--type", "aes-128", "--exportable", home=self.b)
+        to = self.own("inward")
+        self.ok("export-kek", "mine", *to, "--out", self.out("1.kmb"), home=self.b)
+        for verb, state in (("compromise", "compromised"), ("destroy", "destroyed")):
+            self.ok("state", "inward@1", verb, "--reason", "a test", "--yes", home=self.b)
+            self.refused(77, "export-kek", "mine", *to, "--out", self.out("2.kmb"), home=self.b, says=f"transport key inward@1 is {state}")
+        to = self.own("brief", "--cryptoperiod", "1s")
+        time.sleep(1.1)
+        self.refused(77, "export-kek", "mine", *to, "--out", self.out("3.kmb"), home=self.b, says="the period of transport key brief@1 ended")
+
+    def test_a_kek_that_came_back_has_its_backup_still(self):
+        out = self.out()
+        self.ok("gen", "above", "--role", "kek", "--type", "aes-128", home=self.b)
+        self.ok("gen", "was", "--role", "kek", "--type", "aes-128", "--exportable", home=self.b)
+        self.ok("export-kek", "was", "--to-kek", "above", "--out", out, home=self.b)
+        self.ok("state", "was", "destroy", "--reason", "a drill", "--yes", home=self.b)
+        self.ok("import-kek", out, "--as", "is", "--activate", home=self.b)
+        missing = self.kmtool("rotate", "is", home=self.b)
+        self.assertEqual(missing.code, 1, missing)
+        self.assertIn("needs a backup too", missing.err)
+        made = self.ok_json("rotate", "is", "--backup", self.out("2.kmb"), home=self.b)
+        self.assertEqual(made["rotated"][0]["to"], 2)
+        self.assertIn("above@1", self.ok("inspect", self.out("2.kmb")).out)
 
 
 if __name__ == "__main__":

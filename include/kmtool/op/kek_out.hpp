@@ -34,7 +34,7 @@ struct KekRecipient {
 std::vector<journal::Change> public_key_rows(const std::vector<KekRecipient>& recipients);
 /// True where the catalog has the public key with this fingerprint.
 bool public_key_recorded(Context& context, const std::string& fingerprint);
-/// Current bundles of kind `kek` that hold this version, oldest first.
+/// Current bundles of kind `kek` that hold this version, oldest first; under whichever of its names.
 std::vector<BundleRecord> backups_of_kek(const Context& context, const VersionRecord& version);
 
 /// Finds parents on the token, reads public keys and requests, holds each against its fingerprint or the pinned signer of its request, and
