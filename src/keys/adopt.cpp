@@ -334,10 +334,10 @@ AdoptResult adopt(op::Context& context, const AdoptRequest& request) {
   require_note("--owner", request.owner);
   require_note("--application", request.application);
   Batch batch(context, request);
-  const bool back = activate_waiting(request, batch);
   if (request.all) {
     adopt_all(context, request, batch);
-  } else if (!back) {
+    activate_waiting(request, batch);  // last: a newer version of the same key may have come back just now
+  } else if (!activate_waiting(request, batch)) {
     adopt_one(context, request, batch);
   }
   auto& result = batch.result();

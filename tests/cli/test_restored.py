@@ -285,6 +285,22 @@ class Compromised(harness.Case):
         self.assertEqual(self.ok_json("adopt", "new", "--label", "old@1", "--activate")["keys"][0]["state"], "active")
 
 
+class Newer(harness.Case):
+    def test_the_newest_is_the_one_that_is_activated(self):
+        """An older version waits to be activated, and the newer one is found by the same command."""
+        self.on_own_token()
+        back = self.dir / "h.kmh"
+        for words in (("gen", "x", "--role", "sign"), ("rotate", "x")):
+            self.ok("home", "backup", back, "--force")
+            self.ok(*words)
+            self.ok("home", "restore", back, "--force")
+            self.ok("doctor", "--accept-rollback", "--reason", "a test")
+            if words[0] == "gen":
+                self.ok("adopt", "--all")
+        self.ok("adopt", "--all", "--activate")
+        self.assertEqual({k["label"]: k["state"] for k in self.ok_json("list")["keys"]}, {"x@1": "deactivated", "x@2": "active"})
+
+
 class Newborn(harness.Case):
     def test_who_had_a_backup_at_birth_has_a_successor_with_one(self):
         self.on_own_token()
