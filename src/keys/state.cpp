@@ -188,8 +188,7 @@ std::size_t expose(op::Context& context, StateResult& result, std::vector<journa
   std::set<std::string> ids;
   for (const auto& label : labels) {
     if (!before.has_row(label)) changes.push_back(op::Exposed::row(label, result.version.label()));
-    const auto ref = KeyRef::parse(label);
-    if (const auto version = context.find_version(ref.name, ref.version.value_or(0))) ids.merge(copies.same_key(version->id));
+    if (const auto version = op::version_named(context, label)) ids.merge(copies.same_key(version->id));
   }
   for (const auto& version : context.versions()) {
     if (version.state == State::active && version.id != result.version.id && ids.contains(hex(version.id))) result.exposed.push_back(version.label());

@@ -84,7 +84,7 @@ std::vector<std::string> Context::bundle_keys(const std::string& bundle) const {
   for (std::size_t i = 0;; ++i) {
     const auto part = row(*state_, "bundle-part", fmt::format("{}/{:06}", bundle, i));
     if (!part) return labels;
-    for (const auto& label : part->json()) labels.push_back(label.get<std::string>());
+    for (const auto& label : part->json()) labels.push_back(name_now(*this, *state_, label.get<std::string>()));
   }
 }
 
@@ -188,8 +188,9 @@ std::map<std::string, std::map<Part, pkcs11::Object>> Context::objects_of(const 
     auto parts = parts_among(version, found == located.end() ? std::vector<pkcs11::Object>{} : std::move(found->second));
     for (const Part part : parts_of(version.role)) {
       if (parts.contains(part)) continue;
-      throw Error::missing("the token has no " + std::string(to_text(part)) + " object for " + version.label(),
-                           "it was removed behind kmtool's back; restore the key from a bundle (kmtool unwrap --as)");
+      throw Error::missing("the token has no " + std::string(to_text(part)) + " object for " + version.label() + ": it was removed behind kmtool's back",
+                           "kmtool state " + version.label() + " destroy --reason TEXT, then kmtool " +
+                               (version.role == Role::kek ? "import-kek BUNDLE" : "unwrap BUNDLE " + version.name) + " --as NEWNAME");
     }
     result[version.label()] = std::move(parts);
   }

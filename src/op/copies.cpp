@@ -3,9 +3,25 @@
 #include <algorithm>
 
 #include "kmtool/core/encoding.hpp"
+#include "kmtool/domain/name.hpp"
 #include "op/state.hpp"
 
 namespace kmtool::op {
+
+namespace {
+
+/// The CKA_ID of the key that this one is a copy of, or a copy of such a copy; itself where it is none.
+std::string original_of(const Context::State& state, std::string id) {
+  std::set<std::string> seen;
+  while (seen.insert(id).second) {
+    const auto row = state.proven ? state.journal->proven("copy", id) : state.journal->item("copy", id);
+    if (!row) break;
+    id = row->json().value("of", "");
+  }
+  return id;
+}
+
+}  // namespace
 
 Copies::Copies(Context& context) {
   const auto& state = context.state();
@@ -48,6 +64,39 @@ std::set<std::string> labels_of_key(Context& context, const VersionRecord& versi
     if (ids.contains(hex(other.id))) labels.insert(other.label());
   }
   return labels;
+}
+
+std::string bundle_label(Context& context, const std::string& label, const Bytes& id) { return name_now(context, label + "#" + hex(id)); }
+
+std::string name_now(Context& context, const std::string& name) { return name_now(context, context.state(), name); }
+
+std::string name_now(const Context& context, const Context::State& state, const std::string& name) {
+  const auto id = id_in_name(name);
+  if (id.empty()) return name;
+  const auto label = name.substr(0, name.find('#'));
+  const auto version = version_named(context, label);
+  if (!version) return name;
+  const auto own = hex(version->id);
+  return own == id || original_of(state, own) == original_of(state, id) ? label : name;
+}
+
+std::set<std::string> with_bare_labels(const Context& context, const std::vector<std::string>& names) {
+  std::set<std::string> found(names.begin(), names.end());
+  for (const auto& name : names) {
+    if (const auto label = name.substr(0, name.find('#')); !version_named(context, label)) found.insert(label);
+  }
+  return found;
+}
+
+std::optional<VersionRecord> version_named(const Context& context, const std::string& name) {
+  if (!id_in_name(name).empty()) return std::nullopt;
+  const auto ref = KeyRef::parse(name);
+  return context.find_version(ref.name, ref.version.value_or(0));
+}
+
+std::string id_in_name(const std::string& name) {
+  const auto mark = name.find('#');
+  return mark == std::string::npos ? "" : name.substr(mark + 1);
 }
 
 std::vector<BundleRecord> bundles_under(const Context& context, const std::set<std::string>& keks) {

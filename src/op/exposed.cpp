@@ -13,11 +13,6 @@ namespace kmtool::op {
 
 namespace {
 
-std::optional<VersionRecord> version_of(const Context& context, const std::string& label) {
-  const auto ref = KeyRef::parse(label);
-  return context.find_version(ref.name, ref.version.value_or(0));
-}
-
 /// What was protected by what, from the first entry on: the catalog has only the bundles as they are now.
 class History {
  public:
@@ -63,7 +58,12 @@ class History {
   }
 
   void restored(std::uint64_t seq, const Json& entry) {
-    if (entry.value("phase", "") == "intent") groups_["unwrap " + std::to_string(seq)].keks.insert(entry.value("details", Json::object()).value("kek", ""));
+    if (entry.value("phase", "") == "intent") {
+      auto& group = groups_["unwrap " + std::to_string(seq)];
+      const auto details = entry.value("details", Json::object());
+      group.keks.insert(details.value("kek", ""));
+      add_recipients(details, group);
+    }
     if (!entry.contains("intent")) return;
     auto& group = groups_["unwrap " + std::to_string(entry.value("intent", std::uint64_t{0}))];
     for (const auto& change : entry.value("changes", Json::array())) {
@@ -74,11 +74,21 @@ class History {
 
   void imported(const Context& context, std::uint64_t seq, const Json& entry) {
     const auto label = entry.value("target", "");
-    const auto version = entry.value("phase", "") == "intent" ? version_of(context, label) : std::nullopt;
+    const auto version = entry.value("phase", "") == "intent" ? version_named(context, label) : std::nullopt;
     if (!version) return;
     const auto details = entry.value("details", Json::object());
     const auto quorum = details.value("quorum", version->quorum);  // entries of an earlier kmtool do not say
-    if (quorum.empty()) groups_["import-kek " + std::to_string(seq)] = {{details.value("opened_by", "")}, {label}};
+    if (!quorum.empty()) return;
+    Group group{{details.value("opened_by", "")}, {label}};
+    add_recipients(details, group);
+    groups_["import-kek " + std::to_string(seq)] = std::move(group);
+  }
+
+  /// All that the bundle is for: each opens it, whichever did so here. Entries of an earlier kmtool name that one alone.
+  static void add_recipients(const Json& details, Group& group) {
+    for (const auto* who : {"keks", "kek_ids", "public_keys"}) {
+      for (const auto& name : details.value(who, Json::array())) group.keks.insert(name.get<std::string>());
+    }
   }
 
   std::map<std::string, Group> groups_;
@@ -90,7 +100,9 @@ Exposed::Exposed(Context& context) {
   const auto& state = context.state();
   for (const auto& row : state.proven ? state.journal->proven_all("exposed") : state.journal->items("exposed")) {
     auto kek = row.json().value("kek", "");
-    if (const auto version = version_of(context, row.id)) {
+    if (const auto id = id_in_name(row.id); !id.empty()) {
+      by_id_.emplace(id, kek);
+    } else if (const auto version = version_named(context, row.id)) {
       by_id_.emplace(hex(version->id), kek);
     } else {
       unknown_.insert(row.id);
@@ -110,17 +122,24 @@ journal::Change Exposed::row(const std::string& label, const std::string& kek) {
 
 std::set<std::string> ever_under(Context& context, const VersionRecord& kek) {
   const History history(context);
-  auto own = labels_of_key(context, kek);
+  const Copies copies(context);
+  const auto names_of = [&](const VersionRecord& version) {
+    auto names = labels_of_key(context, version);
+    names.merge(copies.same_key(version.id));
+    return names;
+  };
+  auto own = names_of(kek);
   if (kek.role == Role::transport && kek.public_spki) own.insert(crypto::PublicKey::from_spki(*kek.public_spki).fingerprint());
   std::set<std::string> found;
   std::vector<std::set<std::string>> open{own};
   while (!open.empty()) {
     const auto labels = std::move(open.back());
     open.pop_back();
-    for (const auto& label : history.directly_under(labels)) {
+    for (const auto& name : history.directly_under(labels)) {
+      const auto label = name_now(context, name);
       if (own.contains(label) || !found.insert(label).second) continue;
-      const auto version = version_of(context, label);
-      if (version && version->role == Role::kek) open.push_back(labels_of_key(context, *version));
+      const auto version = version_named(context, label);
+      if (version && version->role == Role::kek) open.push_back(names_of(*version));
     }
   }
   return found;

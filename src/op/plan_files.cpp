@@ -10,6 +10,7 @@
 #include "kmtool/core/text.hpp"
 #include "kmtool/domain/name.hpp"
 #include "kmtool/op/bundle_out.hpp"
+#include "kmtool/op/copies.hpp"
 #include "kmtool/op/openers.hpp"
 #include "op/state.hpp"
 
@@ -60,8 +61,7 @@ bool irreplaceable(const Context& context, const std::string& target, const std:
                    const std::vector<std::string>& labels, const std::vector<std::string>& now) {
   std::set<std::string> only_here;
   for (const auto& label : labels) {
-    const auto ref = KeyRef::parse(label);
-    const auto version = context.find_version(ref.name, ref.version.value_or(0));
+    const auto version = version_named(context, label);
     const bool again = std::find(now.begin(), now.end(), label) != now.end();
     const bool on_token = version && version->state != State::destroyed;
     if (on_token ? !version->extractable || (version->role == Role::kek && !again) : !again) only_here.insert(label);
@@ -194,7 +194,7 @@ std::vector<journal::Change> kept_rows(Context& context, const PlannedFile& file
 std::vector<journal::Change> replaced_changes(Context& context, const PlannedFile& file, BundleRecord& now) {
   std::vector<journal::Change> changes;
   if (file.replaces.empty()) return changes;
-  const std::set<std::string> held(now.keys.begin(), now.keys.end());
+  const auto held = with_bare_labels(context, now.keys);
   const auto in_place = [&](const BundleRecord& bundle) {
     return std::ranges::all_of(context.bundle_keys(bundle.id), [&](const auto& label) { return held.contains(label); });
   };
@@ -366,7 +366,7 @@ BundleRecord bundle_record_of(Context& context, const std::string& path) {
   LineReader reader(path, bundle::max_line);
   BundleRecord record;
   const auto summary = bundle::read(
-      reader, [&](const bundle::Record& key, std::size_t) { record.keys.push_back(label_of(key.name, key.version)); });
+      reader, [&](const bundle::Record& key, std::size_t) { record.keys.push_back(bundle_label(context, label_of(key.name, key.version), key.id)); });
   if (summary.header.of_kek()) record.keys.resize(1);  // its two records are one key
   if (!bundle::signature_by(summary, context.document_key(), path)) {
     throw Error::tampered(path + " is not signed by this home", "it is not what the journal's open intent was writing");

@@ -49,6 +49,8 @@ struct Context::State {
   std::vector<std::string> repaired;  ///< what opening the context finished or undid
 };
 
+/// name_now() of copies.hpp, for a context that is only read.
+std::string name_now(const Context& context, const Context::State& state, const std::string& name);
 journal::Actor this_actor();
 /// The log signer for the journal: signs in the token.
 journal::LogSigner log_signer(Context& context);

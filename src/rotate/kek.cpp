@@ -10,6 +10,7 @@
 #include "kmtool/domain/name.hpp"
 #include "kmtool/keys/succeed.hpp"
 #include "kmtool/op/bundle_out.hpp"
+#include "kmtool/op/copies.hpp"
 #include "kmtool/transfer/transfer.hpp"
 
 namespace kmtool::rotate {
@@ -204,8 +205,7 @@ Labels carried(const op::Context& context, const std::vector<op::BundleRecord>& 
     for (auto& label : context.bundle_keys(bundle.id)) labels.insert(std::move(label));
   }
   std::erase_if(labels, [&](const std::string& label) {
-    const auto ref = KeyRef::parse(label);
-    const auto version = context.find_version(ref.name, ref.version.value_or(0));
+    const auto version = op::version_named(context, label);
     return !version || version->role == Role::kek || !version->extractable || version->state == State::destroyed || version->state == State::compromised;
   });
   return labels;

@@ -16,6 +16,7 @@
 #include "kmtool/domain/reason.hpp"
 #include "kmtool/op/admin.hpp"
 #include "kmtool/op/bundle_out.hpp"
+#include "kmtool/op/copies.hpp"
 #include "kmtool/transfer/transfer.hpp"
 
 namespace kmtool::transfer {
@@ -34,19 +35,18 @@ std::optional<op::BundleRecord> forgotten(op::Context& context, const op::Bundle
   if (op::bundle_recorded(context, header.id, result.summary.file_digest, std::numeric_limits<std::uint64_t>::max())) return std::nullopt;
   op::BundleRecord found = recorded;
   LineReader reader(recorded.path, bundle::max_line);
-  const auto read = bundle::read(reader, [&](const bundle::Record& key, std::size_t) { found.keys.push_back(label_of(key.name, key.version)); });
+  const auto read = bundle::read(reader, [&](const bundle::Record& key, std::size_t) {
+    found.keys.push_back(op::bundle_label(context, label_of(key.name, key.version), key.id));
+  });
   if (header.of_kek()) found.keys.resize(1);  // its two records are one key
-  const std::set<std::string> held(found.keys.begin(), found.keys.end());
+  const auto held = op::with_bare_labels(context, found.keys);
   const auto labels = context.bundle_keys(recorded.id);
   const bool whole = std::ranges::all_of(labels, [&](const auto& label) { return held.contains(label); });
   if (!whole || read.file_digest != result.summary.file_digest) return std::nullopt;
-  found.id = header.id;
-  found.digest = read.file_digest;
   found.keks.clear();
   found.public_keys.clear();
-  found.take_recipients(header.recipients);
-  found.records = header.records;
-  found.created = header.created;
+  found.take(header);  // its quorum, too
+  found.digest = read.file_digest;
   found.restored.reset();
   return found;
 }

@@ -48,8 +48,8 @@ class Left {
 
  private:
   [[nodiscard]] std::set<std::string> ids_of(const std::string& label) const {
-    const auto ref = KeyRef::parse(label);
-    const auto version = context_.find_version(ref.name, ref.version.value_or(0));
+    if (const auto id = from_hex(op::id_in_name(label)); id && !id->empty()) return copies_.same_key(*id);
+    const auto version = op::version_named(context_, label);
     return version ? copies_.same_key(version->id) : std::set<std::string>{};
   }
 
@@ -62,8 +62,7 @@ class Left {
 void keep_quorum(const op::Context& context, const op::BundleRecord& bundle, std::map<std::string, op::VersionRecord>& keks) {
   if (bundle.kind != "kek" || !bundle.quorum || bundle.quorum->empty()) return;
   for (const auto& label : bundle.keys) {
-    const auto ref = KeyRef::parse(label);
-    auto version = context.find_version(ref.name, ref.version.value_or(0));
+    auto version = op::version_named(context, label);
     if (!version || !version->quorum.empty()) continue;
     version->quorum = *bundle.quorum;
     keks.emplace(label, *std::move(version));
