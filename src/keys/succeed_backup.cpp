@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <limits>
 
 #include "kmtool/core/file.hpp"
 #include "kmtool/core/text.hpp"
@@ -67,16 +68,24 @@ struct Guarded {
   std::string why = {}, how = {};     ///< why not, and what tells it
 };
 
-/// A restore may have forgotten backups of a version that it remembers.
-bool older_than_restore(op::Context& context, const op::VersionRecord& version) {
+/// When the newest restore of the home was accepted; nullopt: none was. Backups that were made before may be forgotten.
+std::optional<UnixTime> last_restore(op::Context& context) {
   const auto row = context.journal().proven("rollback", "accepted");
-  if (!row) return false;
+  if (!row) return std::nullopt;
   std::optional<UnixTime> when;
   context.journal().each_entry(row->seq, [&](const journal::Entry& entry) {
     when = parse_rfc3339(entry.json().value("time", ""));
     return false;
   });
-  return !when || version.created <= *when;
+  return when.value_or(std::numeric_limits<UnixTime>::max());
+}
+
+/// This home's record of the KEK's backups may have a gap that no backup made since has closed.
+bool backups_forgotten(op::Context& context, const op::VersionRecord& kek, const std::vector<op::BundleRecord>& backups) {
+  const auto restore = last_restore(context);
+  const bool older = kek.origin == "generated" && restore && kek.created <= *restore;
+  if (kek.role != Role::kek || !(older || kek.origin == "adopted")) return false;
+  return std::ranges::none_of(backups, [&](const auto& bundle) { return !restore || bundle.created >= *restore; });
 }
 
 /// What of this KEK lies behind a quorum: where it came from, and its backups.
@@ -93,9 +102,8 @@ std::vector<Guarded> guarded(op::Context& context, const op::VersionRecord& kek)
     found.push_back({"the backup " + printable(bundle.path) + " of " + kek.label(), std::move(quorum),
                      "for an earlier kmtool wrote it, and that file is not there", "put it back under that name for the rotation, or"});
   }
-  const bool forgotten = kek.origin == "adopted" || (kek.origin == "generated" && older_than_restore(context, kek));
-  if (kek.role == Role::kek && forgotten && backups.empty()) {
-    found.push_back({"the backup that " + kek.label() + " may have", std::nullopt, "for it is older than a restore of the home, or another home made it",
+  if (backups_forgotten(context, kek, backups)) {
+    found.push_back({std::string(backups.empty() ? "the" : "the newest") + " backup that " + kek.label() + " may have", std::nullopt, "for it is older than a restore of the home, or another home made it",
                      "kmtool inspect FILE tells of such a bundle;"});
   }
   return found;
