@@ -28,7 +28,7 @@ void print(Globals& globals, const op::Context& context, const ImportOptions& o,
   for (const auto& violation : done.reported) warn(globals, violation.rule + ": " + violation.what);
   if (o.request.check) return;
   if (done.kek.state != State::active) note(globals, "the kek only unwraps here; --activate imports one for full use while its period lasts");
-  if (!o.signer.empty()) note(globals, "to restore bundles under it without --signer each time: kmtool signer trust " + printable(o.signer) + " --name N");
+  if (!done.pinned) note(globals, "to restore bundles under it without --signer each time: kmtool signer trust " + printable(o.signer) + " --name N");
 }
 
 int run(Globals& globals, ImportOptions& o) {

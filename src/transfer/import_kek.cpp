@@ -10,6 +10,7 @@
 #include "kmtool/transfer/kek.hpp"
 #include "kmtool/transfer/transfer.hpp"
 #include "transfer/compromises.hpp"
+#include "transfer/openers.hpp"
 #include "transfer/restored.hpp"
 
 namespace kmtool::transfer {
@@ -60,13 +61,19 @@ void find_opener(op::Context& context, const ImportKekRequest& request, Proven& 
   } else {
     versions = {context.resolve(request.using_key)};
   }
+  std::vector<op::VersionRecord> lost;
   for (std::size_t i = 0; i < header.recipients.size(); ++i) {
     const auto version = version_of(versions, header.recipients[i]);
     if (!version) continue;
+    if (!on_token(context, *version)) {  // the next may open it
+      lost.push_back(*version);
+      continue;
+    }
     proven.recipient = i;
     proven.opener = *version;
     return;
   }
+  if (!lost.empty()) static_cast<void>(context.objects_of({lost.front()}));  // says which, and what to do
   if (request.using_key.empty()) {
     throw Error::missing("the bundle is for none of the keys on this token: it is for " + names_of(header),
                          "import it where one of them is, or have the kek exported to a transport key of this token (kmtool show NAME --request)");
@@ -123,6 +130,10 @@ Proven prove(op::Context& context, const ImportKekRequest& request) {
 void require_free(op::Context& context, const op::VersionRecord& version, const std::vector<op::VersionRecord>& versions) {
   for (const auto& other : versions) {
     if (other.id == version.id && other.state != State::destroyed) {
+      if (!on_token(context, other)) {
+        throw Error::exists(other.label() + " is this kek: it is on record, and was removed from the token behind kmtool's back",
+                            "kmtool state " + other.label() + " destroy --reason TEXT, then import it with --as NEWNAME");
+      }
       throw Error::exists("this kek is on this token already, as " + other.label(), "--check compares it with the bundle");
     }
   }
@@ -260,12 +271,13 @@ class Opened {
   std::optional<pkcs11::FreshObject> wrap_, seal_;
 };
 
-Json details_of(const Proven& proven) {
+Json details_of(const op::Context& context, const Proven& proven) {
   const auto& header = proven.summary.header;
   Json details{{"bundle", header.id}, {"digest", proven.summary.file_digest}, {"signer", proven.summary.signature.key}, {"opened_by", proven.opener.label()}};
   details["algorithm"] = header.recipients[proven.recipient].algorithm_text();
   details["creator_token"] = header.token.serial;
   details["quorum"] = quorum_of(proven);
+  details.update(recipients_json(context, header));
   details["waived_there"] = Json::array();
   for (const auto& waiver : header.waivers) details["waived_there"].push_back({{"rule", waiver.rule}, {"reason", waiver.reason}});
   return details;
@@ -278,7 +290,7 @@ bool drill(op::Context& context, const ImportKekRequest& request, const Proven& 
   {
     Opened opened(context, request, proven, version);
     for (const auto& original : versions) {
-      if (original.id != version.id || original.state == State::destroyed) continue;
+      if (original.id != version.id || original.state == State::destroyed || !on_token(context, original)) continue;
       compared = true;
       if (opened.same_as(context.objects_of({original}).at(original.label()))) continue;
       throw Error::tampered(original.label() + " in the bundle is not the kek that is on the token", "the backup does not restore this kek; export it again");
@@ -290,7 +302,7 @@ bool drill(op::Context& context, const ImportKekRequest& request, const Proven& 
     bundle.verified = context.now();
     changes = bundle.changes();
   }
-  auto details = details_of(proven);
+  auto details = details_of(context, proven);
   details["compared"] = compared;
   context.note("import-kek --check", version.label(), std::move(details), std::move(changes));
   return compared;
@@ -320,6 +332,7 @@ ImportKekResult import_kek(op::Context& context, const ImportKekRequest& request
   ImportKekResult result;
   result.opened_by = proven.opener.label();
   result.signer = proven.signer.who;
+  result.pinned = !request.signer || find_signer(&context, std::nullopt, proven.summary, request.file.string()).trusted;
   result.waived = proven.summary.header.waivers;
   result.kek = version_to_be(context, request, proven);
   const auto versions = context.versions();
@@ -335,7 +348,7 @@ ImportKekResult import_kek(op::Context& context, const ImportKekRequest& request
   plan.command = "import-kek";
   plan.target = result.kek.label();
   plan.keys.push_back({result.kek.label(), result.kek.id, Role::kek, result.kek.type, false, true});
-  plan.details = details_of(proven);
+  plan.details = details_of(context, proven);
   context.run(plan, [&] {
     Opened opened(context, request, proven, result.kek);
     opened.persist();

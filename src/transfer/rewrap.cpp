@@ -8,6 +8,7 @@
 #include "kmtool/core/file.hpp"
 #include "kmtool/core/text.hpp"
 #include "kmtool/domain/name.hpp"
+#include "kmtool/op/copies.hpp"
 #include "kmtool/op/workers.hpp"
 #include "transfer/rewrap_prepare.hpp"
 
@@ -26,6 +27,7 @@ struct InWork {
   std::unique_ptr<op::BundleOut> out;
   std::uint64_t written = 0;
   bool proven_again = false;
+  std::vector<std::string> keys = {};  ///< as the catalog's row names them
 };
 
 struct Job {
@@ -98,10 +100,8 @@ class Batch {
   void written(Job&& job, std::vector<Bytes>&& wrapped) {
     auto& bundle = bundles_[job.bundle];
     job.record.wrapped = std::move(wrapped);
-    if (!bundle.from.compromised_kek.empty()) {  // of a file that the catalog did not know, this is learnt now
-      if (auto row = today_.exposure(job.record, bundle.from.compromised_kek)) outcome_.changes.push_back(*std::move(row));
-    }
     bundle.out->write(job.record);
+    bundle.keys.push_back(op::bundle_label(context_, label_of(job.record.name, job.record.version), job.record.id));
     ++bundle.written;
     context_.progress("re-wrapping", ++done_, total_);
     finish_when_whole(bundle);
@@ -110,6 +110,7 @@ class Batch {
   void finish_when_whole(InWork& bundle) {
     if (!bundle.proven_again || bundle.written != bundle.from.records || !bundle.out) return;
     auto record = bundle.out->finish();
+    record.keys = std::move(bundle.keys);
     bundle.file->commit();
     bundle.out.reset();
     bundle.file.reset();
@@ -149,6 +150,8 @@ op::Plan plan_of(op::Context& context, const RewrapRequest& request, const std::
     const auto temporary = target.parent_path() / ("." + target.filename().string() + "." + hex(mine.last(6)) + ".kmtmp");
     plan.files.push_back({target.string(), temporary.string(), uuid_text(mine.first(16)), replaced_by(context, prepared[i]),
                           request.keep ? op::kept_name(context, target.string()) : ""});
+    // From the intent on: once its bundle is under another KEK nothing but this row says so.
+    plan.begin.insert(plan.begin.end(), prepared[i].exposures.begin(), prepared[i].exposures.end());
   }
   plan.details = {{"kek", request.kek}, {"bundles", prepared.size()}};
   return plan;

@@ -8,6 +8,7 @@
 #include "kmtool/domain/name.hpp"
 #include "kmtool/op/workers.hpp"
 #include "kmtool/transfer/transfer.hpp"
+#include "transfer/openers.hpp"
 
 namespace kmtool::transfer {
 
@@ -45,11 +46,13 @@ op::VersionRecord successor_of(const op::Context& context, const RewrapRequest& 
   return *active;
 }
 
-void find_keks(op::Context& context, const RewrapRequest& request, const KekObjects& keks, const bundle::Header& header, Prepared& prepared) {
+void find_keks(op::Context& context, const RewrapRequest& request, KekObjects& keks, const bundle::Header& header, Prepared& prepared) {
   bool changes = false;
   for (const auto& recipient : header.recipients) {
     const auto kek = successor_of(context, request, keks, recipient);
     changes = changes || kek.id != recipient.id;
+    const bool to_come = request.to_come && request.to_come->label() == kek.label();
+    if (!to_come && keks.find(kek) == nullptr) throw Stays{kek.label() + " was removed from the token behind kmtool's back and could not seal it again"};
     const bool twice = std::any_of(prepared.keks.begin(), prepared.keks.end(), [&](const auto& other) { return other.id == kek.id; });
     if (!twice) prepared.keks.push_back(kek);
   }
@@ -64,10 +67,11 @@ void open_with(const bundle::Summary& summary, KekObjects& keks, Prepared& prepa
     const auto* version = keks.version_with(recipients[i].id);
     if (version != nullptr && version->state == State::suspended) suspended = version->label();
     if (version == nullptr || !may_process(version->state)) continue;
-    const auto& kek = keks.get(*version);
-    prepared.seal = kek.seal.handle;
+    const auto* kek = keks.find(*version);
+    if (kek == nullptr) continue;  // lost from the token: the next may open it
+    prepared.seal = kek->seal.handle;
     prepared.recipient = i;
-    prepared.opens = kek.wrap.handle;
+    prepared.opens = kek->wrap.handle;
     prepared.opens_by = recipients[i].algorithm;
     return;
   }
@@ -104,7 +108,10 @@ Prepared prove(op::Context& context, const RewrapRequest& request, const op::Bun
     version.version = record.version;
     version.type = record.type;
     types.emplace(record.type, std::move(version));
-    if (context.options.dry_run) prepared.labels.push_back(label_of(record.name, record.version));
+    if (context.options.dry_run) prepared.labels.push_back(op::bundle_label(context, label_of(record.name, record.version), record.id));
+    if (!prepared.compromised_kek.empty()) {  // of a file that the catalog did not know, this is learnt now
+      if (auto row = today.exposure(record, prepared.compromised_kek)) prepared.exposures.push_back(*std::move(row));
+    }
     auto now = record;
     today.bring_up_to_date(now, !prepared.compromised_kek.empty());
     if (now.state != State::compromised || record.state == State::compromised) return;
@@ -152,9 +159,8 @@ bool Today::only_exposed(const bundle::Record& record) {
 }
 
 std::optional<journal::Change> Today::exposure(const bundle::Record& record, const std::string& kek) const {
-  const auto label = label_of(record.name, record.version);
-  const auto version = context_.find_version(record.name, record.version);
-  if (compromises_.exposure_known(label) || (version && version->id != record.id)) return std::nullopt;
+  const auto label = op::bundle_label(context_, label_of(record.name, record.version), record.id);
+  if (compromises_.exposure_known(label)) return std::nullopt;
   return op::Exposed::row(label, kek);
 }
 
@@ -169,11 +175,16 @@ const op::VersionRecord* KekObjects::version_with(const Bytes& id) const {
   return found == versions_.end() ? nullptr : &found->second;
 }
 
+const op::Kek* KekObjects::find(const op::VersionRecord& version) {
+  auto found = found_.find(version.label());
+  if (found == found_.end()) found = found_.emplace(version.label(), kek_on_token(context_, version)).first;
+  return found->second ? &*found->second : nullptr;
+}
+
 const op::Kek& KekObjects::get(const op::VersionRecord& version) {
-  const auto found = found_.find(version.label());
-  if (found != found_.end()) return found->second;
-  const auto keks = op::keks_on_token(context_, {version}, context_.objects_of({version}));
-  return found_.emplace(version.label(), keks.front()).first->second;
+  const auto* kek = find(version);
+  if (kek == nullptr) refuse_lost_keks({version});
+  return *kek;
 }
 
 namespace {

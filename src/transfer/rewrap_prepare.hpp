@@ -26,6 +26,7 @@ struct Prepared {
   std::vector<std::string> compromised;  ///< labels of keys that the bundle does not call compromised yet
   std::vector<std::string> exposed;      ///< the same of keys that a compromised KEK was over
   std::string compromised_kek;           ///< a recipient that was called compromised; empty: none
+  std::vector<journal::Change> exposures;  ///< the catalog's rows for that, of keys that have none yet
 };
 
 /// Records as the catalog has their keys now: a bundle is older than that.
@@ -38,7 +39,7 @@ class Today {
   [[nodiscard]] std::string compromised_kek(const bundle::Header& header) { return compromises_.compromised_kek(header); }
   /// A compromised KEK was over it, and no more than that is known against it.
   [[nodiscard]] bool only_exposed(const bundle::Record& record);
-  /// The catalog's row for a key of a bundle under a compromised KEK; nullopt where it is there, or where the label is another key's here.
+  /// The catalog's row for a key of a bundle under a compromised KEK; nullopt where it is there.
   [[nodiscard]] std::optional<journal::Change> exposure(const bundle::Record& record, const std::string& kek) const;
 
  private:
@@ -53,12 +54,15 @@ class KekObjects {
   explicit KekObjects(op::Context& context);
   /// nullptr: unknown here, or destroyed.
   [[nodiscard]] const op::VersionRecord* version_with(const Bytes& id) const;
+  /// nullptr: the token has lost it.
+  const op::Kek* find(const op::VersionRecord& version);
+  /// Throws missing (66) then.
   const op::Kek& get(const op::VersionRecord& version);
 
  private:
   op::Context& context_;
   std::map<Bytes, op::VersionRecord> versions_;
-  std::map<std::string, op::Kek> found_;
+  std::map<std::string, std::optional<op::Kek>> found_;
 };
 
 /// Reads and proves the bundles, in their order; the reason why one stays as it is goes into `left`. `take` may throw.

@@ -13,6 +13,7 @@
 #include "kmtool/policy/incoming.hpp"
 #include "kmtool/transfer/transfer.hpp"
 #include "transfer/compromises.hpp"
+#include "transfer/openers.hpp"
 #include "transfer/restored.hpp"
 
 namespace kmtool::transfer {
@@ -47,38 +48,30 @@ void require_signer(op::Context& context, const UnwrapRequest& request, const bu
                        "get the signer's PEM over a channel you trust, then --signer PEM or kmtool signer trust PEM --name N");
 }
 
-/// Throws missing (66) where the token has a KEK of the bundle that this home's record does not know: made before a restore, or by another home.
-void require_not_forgotten(op::Context& context, const bundle::Header& header) {
-  for (const auto& recipient : header.recipients) {
-    const auto objects = context.token().find_by_id(recipient.id);
-    const bool known = std::ranges::any_of(context.versions(), [&](const auto& version) { return version.id == recipient.id; });
-    if (objects.empty() || known) continue;
-    const auto& label = objects.front().label;
-    const auto was = op::named_as_version(objects.front());
-    throw Error::missing("the bundle's kek " + recipient.kek + " is on this token, as " + printable(label) + ", but this home's record does not know it",
-                         "where a restore forgot it: kmtool adopt " + (was ? was->name : "NAME") + " --id " + hex(recipient.id) + " brings it back");
-  }
-}
-
-/// The first recipient whose KEK is on this token and may unwrap; its seal is verified.
+/// The first recipient whose KEK is on this token and may unwrap; its seal is verified. One whose objects were lost leaves it to the next.
 void open_kek(op::Context& context, const UnwrapRequest& request, Proven& proven) {
   std::string names;
+  std::vector<op::VersionRecord> lost;
   for (std::size_t i = 0; i < proven.summary.header.recipients.size(); ++i) {
     const auto& recipient = proven.summary.header.recipients[i];
     names += (names.empty() ? "" : ", ") + recipient.kek;
     for (const auto& version : context.versions()) {
       if (version.role != Role::kek || version.id != recipient.id || version.state == State::destroyed) continue;
-      const auto objects = context.objects_of({version});
-      const auto keks = op::keks_on_token(context, {version}, objects);
-      const auto seal = context.token().hmac_sha256(keks[0].seal.handle, proven.summary.seal_message);
+      const auto kek = kek_on_token(context, version);
+      if (!kek) {
+        lost.push_back(version);
+        continue;
+      }
+      const auto seal = context.token().hmac_sha256(kek->seal.handle, proven.summary.seal_message);
       bundle::require_seal(proven.summary, i, seal, request.file.string());
       proven.recipient = i;
       proven.kek = version;
-      proven.wrap = keks[0].wrap;
+      proven.wrap = kek->wrap;
       return;
     }
   }
   require_not_forgotten(context, proven.summary.header);
+  if (!lost.empty()) refuse_lost_keks(lost);
   throw Error::missing("none of the bundle's KEKs is on this token: " + names,
                        "unwrap it where one of them is, or import the KEK first");
 }
@@ -106,16 +99,33 @@ Proven prove(op::Context& context, const UnwrapRequest& request, LineReader& rea
 
 std::string new_name(const UnwrapRequest& request, const bundle::Record& record) { return request.as.empty() ? record.name : request.as; }
 
-void require_activatable(const bundle::Record& record, const std::string& compromise, const std::string& retired, UnixTime now) {
+/// Why a record's key cannot be activated.
+struct Hindrance {
+  std::string label, why;
+  bool compromised = false;
+};
+
+std::optional<Hindrance> hindrance(const bundle::Record& record, const std::string& compromise, const std::string& retired, UnixTime now) {
   const bool in_period = !record.expires || *record.expires > now;
-  if (record.state == State::active && in_period && compromise.empty() && retired.empty()) return;
+  if (record.state == State::active && in_period && compromise.empty() && retired.empty()) return std::nullopt;
   std::string why = "its originator period ended " + (record.expires ? rfc3339(*record.expires) : "");
   if (in_period) why = "it was " + std::string(to_text(record.state)) + " when it was wrapped";
   if (!retired.empty()) why = (retired == label_of(record.name, record.version) ? "it" : retired + ", the same key,") + " was deactivated";
   if (!compromise.empty()) why = compromise;
-  throw Error::refused("G-WORK", label_of(record.name, record.version) + " cannot be activated: " + why,
-                       "restore it without --activate: it then decrypts and verifies only" +
-                           std::string(compromise.empty() ? "" : "; protect anew what it protects under another key"));
+  return Hindrance{label_of(record.name, record.version), why, !compromise.empty()};
+}
+
+/// `can`: labels of those beside it that can. Restored without --activate they would stay deactivated for ever.
+[[noreturn]] void refuse_activation(const UnwrapRequest& request, const Hindrance& first, std::vector<std::string> can) {
+  const std::string after = first.compromised ? "; protect anew what it protects under another key" : "";
+  std::string hint = "restore it without --activate: it then decrypts and verifies only" + after;
+  constexpr std::size_t most_named = 20;
+  if (!can.empty()) {
+    if (can.size() > most_named) can.resize(most_named), can.emplace_back("...");
+    hint = "restore with --activate those that can be: kmtool unwrap " + printable(request.file.string()) + " " + join(can, " ") +
+           " --activate; and by their names without it the others, which then decrypt and verify only" + after;
+  }
+  throw Error::refused("G-WORK", first.label + " cannot be activated: " + first.why, hint);
 }
 
 /// A label that another tool used would make later look-ups ambiguous.
@@ -175,19 +185,24 @@ std::vector<op::VersionRecord> restored(op::Context& context, const UnwrapReques
   if (!request.check) require_free_names(context, versions, request.activate);
   Compromises known(context);
   const auto of_bundle = known.of(proven.summary.header);
+  std::optional<Hindrance> first;
+  std::vector<std::string> can;
   for (std::size_t i = 0; i < versions.size(); ++i) {
     const auto& record = proven.records[i];
     if (!request.check) require_not_suspended(known, record);
     auto compromise = known.of(record);
     if (compromise.empty()) compromise = of_bundle;
     if (request.activate) {
-      require_activatable(record, compromise, known.retired(record), context.now());
+      auto hinders = hindrance(record, compromise, known.retired(record), context.now());
+      if (!hinders) can.push_back(label_of(record.name, record.version));
+      if (hinders && !first) first = std::move(hinders);
       activate(context, versions[i]);
     } else if (!compromise.empty()) {
       versions[i].state = State::compromised;
     }
     versions[i].reason = compromise;
   }
+  if (first) refuse_activation(request, *first, std::move(can));
   step_back(versions);
   if (!request.check) require_free_labels(context, versions);
   return versions;
@@ -317,13 +332,14 @@ UnwrapResult drill(op::Context& context, const UnwrapRequest& request, const Pro
   return result;
 }
 
-op::Plan plan_of(const UnwrapRequest& request, const Proven& proven, const std::vector<op::VersionRecord>& versions) {
+op::Plan plan_of(const op::Context& context, const UnwrapRequest& request, const Proven& proven, const std::vector<op::VersionRecord>& versions) {
   op::Plan plan;
   plan.command = "unwrap";
   plan.target = request.file.string();
   for (const auto& version : versions) plan.keys.push_back({version.label(), version.id, version.role, version.type, false, true});
   plan.details = {{"bundle", proven.summary.header.id}, {"digest", proven.summary.file_digest}, {"signer", proven.summary.signature.key}, {"kek", proven.kek.label()},
                   {"creator_token", proven.summary.header.token.serial}};
+  plan.details.update(recipients_json(context, proven.summary.header));
   return plan;
 }
 
@@ -360,7 +376,7 @@ UnwrapResult unwrap(op::Context& context, const UnwrapRequest& request) {
     versions[i].id.assign(begin, begin + 16);
   }
   if (request.check) return drill(context, request, proven, reader, std::move(versions));
-  context.run(plan_of(request, proven, versions), [&] {
+  context.run(plan_of(context, request, proven, versions), [&] {
     restore_all(context, request, proven, reader, versions);
     auto changes = rows_of(context, versions);
     // What was encrypted under the original names the original's id; and what is learnt of the one holds for the other.

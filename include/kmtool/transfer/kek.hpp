@@ -42,6 +42,7 @@ struct ImportKekResult {
   op::VersionRecord kek;
   std::string opened_by;  ///< label
   std::string signer;     ///< who signed, as it is known here
+  bool pinned = false;    ///< that one is this home's, or was pinned in it: no PEM has to be named
   bool checked = false, compared = false;  ///< a drill was made (false in a dry run of one), and held against the KEK that is here
   std::vector<policy::Violation> reported;  ///< what is not as it should be, and does not hinder
   std::vector<bundle::WaiverNote> waived;   ///< at the exporting site
