@@ -58,15 +58,16 @@ class Exposed(harness.Case):
     def test_what_a_transport_key_brought(self):
         """Whoever has the transport key, and the bundle that was made for it, has the KEK and what is under that."""
         away = self.embedded_home("away-of-transport")
-        self.ok("gen", "inbound", "--role", "transport", "--type", "ec-p521")
+        self.ok("gen", "inbound", "--role", "transport")
         pem, request = self.dir / "inbound.pem", self.dir / "inbound.kmk"
         pem.write_text(self.ok("show", "inbound", "--public").out)
         shown = self.ok("show", "inbound").out.splitlines()
         fingerprint = [line.split()[-1] for line in shown if line.startswith("public key")][0]
-        self.ok("gen", "brought", "--role", "kek", "--exportable", home=away)
+        self.ok("gen", "brought", "--role", "kek", "--exportable", "--type", "aes-128", home=away)
         self.ok("export-kek", "brought", "--to-public-key", pem, "--fingerprint", fingerprint, "--out", request, home=away)
         self.ok("import-kek", request, "--signer", away / "signers/document.pem", "--activate")
-        self.bundle("pay", kek="brought")
+        self.ok("gen", "pay", "--role", "data", "--exportable", "--type", "aes-128")
+        self.ok("wrap", "pay", "--kek", "brought", "--out", self.file)
         self.ok("gen", "apart", "--role", "data", "--exportable")
         self.ok("wrap", "apart", "--kek", "root", "--out", self.dir / "apart.kmb")
         self.assertEqual(self.compromise("inbound@1"), ["brought@1", "pay@1"])
@@ -119,7 +120,28 @@ class Exposed(harness.Case):
         self.ok("wrap", "pay", "--kek", "child", "--out", self.file)
         self.assertEqual(self.compromise(), ["child@1", "pay@1"])
         self.refused(77, "unwrap", self.file, "--as", "p1", "--activate", says="root@1, which it was under")
-        self.refused(77, "import-kek", self.dir / "child.kmk", "--as", "anew", "--activate", says="the kek root@1")
+        self.refused(77, "import-kek", self.dir / "child.kmk", "--as", "anew", "--activate", says="root@1, which it was under")
+
+    def test_any_recipient_of_what_was_restored(self):
+        """Of another home's bundle under two KEKs: whoever has the one has the key, though the other opened it here."""
+        other = self.embedded_home("other-of-two")
+        self.ok("gen", "t", "--role", "transport")
+        pem = self.dir / "two.pem"
+        pem.write_text(self.ok("show", "t", "--public").out)
+        fingerprint = [line.split()[-1] for line in self.ok("show", "t").out.splitlines() if line.startswith("public key")][0]
+        self.ok("signer", "trust", other / "signers/document.pem", "--name", "other")
+        for name in ("up1", "up2", "low"):
+            self.ok("gen", name, "--role", "kek", "--exportable", "--type", "aes-128", home=other)
+        for name in ("up1", "up2"):
+            self.ok("export-kek", name, "--to-public-key", pem, "--fingerprint", fingerprint, "--out", self.dir / f"two-{name}.kmk", home=other)
+        self.ok("gen", "pay", "--role", "data", "--exportable", "--type", "aes-128", home=other)
+        self.ok("wrap", "pay", "--kek", "up1", "--kek", "up2", "--out", self.file, home=other)
+        self.ok("export-kek", "low", "--to-kek", "up1", "--to-kek", "up2", "--out", self.dir / "low.kmk", home=other)
+        self.ok("import-kek", self.dir / "two-up1.kmk", "--activate")
+        self.ok("unwrap", self.file, "--activate")
+        self.ok("import-kek", self.dir / "low.kmk", "--activate")
+        self.ok("import-kek", self.dir / "two-up2.kmk", "--as", "second")
+        self.assertEqual(self.compromise("second@1"), ["low@1", "pay@1"])
 
     def test_a_file_that_the_catalog_does_not_know(self):
         """Of another home that has the KEK, named by hand once the KEK is compromised."""
@@ -136,8 +158,18 @@ class Exposed(harness.Case):
         self.ok("gen", "foreign", "--role", "data", "--exportable", "--type", "aes-128", home=other)
         self.ok("wrap", "foreign", "--kek", "up", "--out", self.file, home=other)
         self.assertEqual(self.compromise("up@1"), [])
-        self.ok("rotate", "up", "--rewrap", self.file, "--backup", self.dir / "up2.kmk")
+        # Cut off when the new file has its name, it is on record all the same: the file's KEK says it no more.
+        at, begun = 0, False
+        while self.records() == {"foreign": "active"}:
+            at += 1
+            result = self.kmtool("rotate", "up", "--rewrap", self.file, "--backup", self.dir / f"up-{begun}-{at}.kmk", env={"LD_PRELOAD": harness.KILLFS, "KILLFS_KILL_AT": str(at), "KILLFS_WHEN": "after", "KILLFS_NAMES": "rename,renameat2"})
+            self.assertEqual(result.code, -9, result)
+            self.ok("doctor", "--repair")
+            if not begun and any(key["label"] == "up@2" for key in self.ok_json("list")["keys"]):
+                at, begun = 0, True  # the next run goes on with the file alone
         self.assertEqual(self.records(), {"foreign": "compromised"})
+        rows = [change["id"] for entry in self.entries(self.home) for change in entry.get("changes", []) if change["kind"] == "exposed"]
+        self.assertRegex(" ".join(rows), "foreign@1#[0-9a-f]{32}")
         self.refused(77, "unwrap", self.file, "--as", "f1", "--activate", says="compromised")
 
     def test_many(self):
