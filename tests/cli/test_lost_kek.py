@@ -1,4 +1,4 @@
-"""A KEK's objects are gone from the token: what another KEK opens is used, and is no bad bundle; the hints lead back to it."""
+"""A KEK's objects are gone from the token: what another KEK opens is used, and is no bad bundle; the hints lead to what works."""
 
 import harness
 
@@ -53,6 +53,26 @@ class LostKek(harness.Case):
         self.assertIn("kmtool state y@1 destroy --reason TEXT, then kmtool unwrap BUNDLE y --as NEWNAME", said.out)
         self.ok("state", "y@1", "destroy", "--reason", "lost", "--yes")
         self.ok("unwrap", self.alone, "y", "--as", "why", "--activate")
+
+
+class Activate(harness.Case):
+    def test_the_hint_names_those_that_can_be(self):
+        self.on_own_token()
+        out = self.dir / "all.kmb"
+        self.ok("gen", "root", "--role", "kek")
+        self.ok("home", "backup", self.dir / "h.kmh")
+        for name in ("one", "two"):
+            self.ok("gen", name, "--role", "data", "--exportable")
+        self.ok("state", "two", "deactivate", "--reason", "over")
+        self.ok("wrap", "one", "two@1", "--kek", "root", "--out", out)
+        for name in ("one@1", "two@1"):
+            self.ok("state", name, "destroy", "--reason", "a test", "--yes")
+        self.ok("home", "restore", self.dir / "h.kmh", "--force")
+        self.kmtool("doctor", "--accept-rollback", "--reason", "a test")
+        self.refused(77, "unwrap", out, "--activate", says=["two@1 cannot be activated", f"kmtool unwrap {out} one@1 --activate; and by their names without it the others"])
+        self.refused(77, "unwrap", out, "two", "--activate", says="restore it without --activate")
+        self.ok("unwrap", out, "one@1", "--activate")
+        self.ok("unwrap", out, "two@1")
 
 
 if __name__ == "__main__":
