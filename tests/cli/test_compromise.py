@@ -73,7 +73,7 @@ class Compromise(harness.Case):
         self.ok("gen", "bare", "--role", "kek")
         bundle = self.bundle("under", "bare")
         self.compromise("bare@1")
-        self.restored(bundle, "from-under", "the kek bare@1")
+        self.restored(bundle, "from-under", "bare@1, which it was under")
 
     def test_a_bundle_that_is_wrapped_anew(self):
         """It says of each key what the catalog says now; one that was merely destroyed comes back as what it was."""
