@@ -80,12 +80,12 @@ std::optional<UnixTime> last_restore(op::Context& context) {
   return when.value_or(std::numeric_limits<UnixTime>::max());
 }
 
-/// This home's record of the KEK's backups may have a gap that no backup made since has closed.
+/// This home's record of the KEK's backups may have a gap that no backup made since has closed. One of the same second may be older.
 bool backups_forgotten(op::Context& context, const op::VersionRecord& kek, const std::vector<op::BundleRecord>& backups) {
   const auto restore = last_restore(context);
   const bool older = kek.origin == "generated" && restore && kek.created <= *restore;
   if (kek.role != Role::kek || !(older || kek.origin == "adopted")) return false;
-  return std::ranges::none_of(backups, [&](const auto& bundle) { return !restore || bundle.created >= *restore; });
+  return std::ranges::none_of(backups, [&](const auto& bundle) { return !restore || bundle.created > *restore; });
 }
 
 /// What of this KEK lies behind a quorum: where it came from, and its backups.
