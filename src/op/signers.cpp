@@ -125,12 +125,6 @@ std::optional<TrustRecord> pinned_as(const Context& context, const crypto::Publi
     throw Error::exists("another signer is already trusted under the name " + name,
                         "choose another --name; where it took that one's place: kmtool signer distrust " + name + " --reason TEXT");
   }
-  // Under two names, one of them would go on being trusted when the other is taken back.
-  for (const auto& pinned : trusted) {
-    if (pinned.spki != key.spki()) continue;
-    throw Error::exists("this signer is already trusted, under the name " + pinned.name,
-                        "use that name; to give it another: kmtool signer distrust " + pinned.name + " --reason TEXT, then trust it again");
-  }
   return std::nullopt;
 }
 
