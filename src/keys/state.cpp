@@ -83,10 +83,7 @@ void require_as_confirmed(const op::VersionRecord& version, const Confirmed& see
 /// damaged (65) where there are more of them than parts: nobody can tell which to destroy.
 std::vector<pkcs11::Object> objects_to_destroy(op::Context& context, const op::VersionRecord& version) {
   auto objects = context.token().find_by_id(version.id);
-  std::erase_if(objects, [&](const auto& object) {
-    const bool key = object.object_class != pkcs11::ObjectClass::certificate && object.object_class != pkcs11::ObjectClass::data;
-    return !key || object.label != version.object_label();
-  });
+  std::erase_if(objects, [&](const auto& object) { return !op::passes_for(object, version); });
   if (version.state == State::destroyed) {
     const auto others = context.versions();  // it may have been adopted anew
     const bool of_another = std::ranges::any_of(others, [&](const auto& other) {

@@ -105,18 +105,14 @@ std::string catalogued_at(const Context& context, const std::filesystem::path& p
 }
 
 std::size_t destroy_objects(Context& context, const VersionRecord& version) {
-  const auto of_it = [&](const pkcs11::Object& object) {
-    const bool key = object.object_class != pkcs11::ObjectClass::certificate && object.object_class != pkcs11::ObjectClass::data;
-    return key && object.label == version.object_label();
-  };
   std::size_t count = 0;
   for (const auto& object : context.token().find_by_id(version.id)) {
-    if (!of_it(object)) continue;
+    if (!passes_for(object, version)) continue;
     context.token().destroy(object.handle);
     ++count;
   }
   for (const auto& object : context.token().find_by_id(version.id)) {
-    if (!of_it(object)) continue;
+    if (!passes_for(object, version)) continue;
     throw Error::unavailable("the token still shows an object of " + version.label() + " after destroying it", "look at it with kmtool doctor");
   }
   return count;

@@ -23,11 +23,6 @@ std::string fingerprint(const pkcs11::Object& object) {
   return hex(hash.value()).substr(0, 16);
 }
 
-/// Certificates and data are nobody's leftovers here; an object without a class may be a key whose class was not written.
-bool counts(const pkcs11::Object& object) {
-  return object.object_class != pkcs11::ObjectClass::certificate && object.object_class != pkcs11::ObjectClass::data;
-}
-
 /// Nothing but label and id may be missing of what the command asks the token for: every other attribute is held against it.
 bool is_rest_of(Context& context, const pkcs11::Object& object, const Unmade& unmade) {
   auto spec = unmade.spec;
@@ -41,7 +36,7 @@ bool is_rest_of(Context& context, const pkcs11::Object& object, const Unmade& un
 std::map<std::string, std::size_t> nameless_objects(Context& context) {
   std::map<std::string, std::size_t> found;
   for (const auto& object : context.token().find_nameless()) {
-    if (counts(object)) ++found[fingerprint(object)];
+    if (may_be_key(object)) ++found[fingerprint(object)];
   }
   return found;
 }
@@ -62,7 +57,7 @@ void destroy_nameless(Context& context, const Plan& plan, std::vector<Unmade> un
   auto before = plan.nameless;
   std::map<std::string, std::size_t> destroyed, left;
   for (const auto& object : context.token().scan()) {
-    if (!object.nameless() || !counts(object)) continue;
+    if (!object.nameless() || !may_be_key(object)) continue;
     if (auto& count = before[fingerprint(object)]; count > 0) {
       --count;
       continue;

@@ -184,6 +184,13 @@ bool is_key(const pkcs11::Object& object) {
   return object.object_class == secret_key || object.object_class == private_key || object.object_class == public_key;
 }
 
+bool may_be_key(const pkcs11::Object& object) {
+  using enum pkcs11::ObjectClass;
+  return object.object_class != certificate && object.object_class != data;
+}
+
+bool passes_for(const pkcs11::Object& object, const VersionRecord& version) { return may_be_key(object) && object.label == version.object_label(); }
+
 std::string kind_text(const pkcs11::Object& object) {
   return is_key(object) ? fmt::format("{} ({})", class_word(object.object_class), pkcs11::kind_of(object).text()) : class_word(object.object_class);
 }

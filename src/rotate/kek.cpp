@@ -11,6 +11,7 @@
 #include "kmtool/keys/succeed.hpp"
 #include "kmtool/op/bundle_out.hpp"
 #include "kmtool/op/copies.hpp"
+#include "kmtool/op/objects.hpp"
 #include "kmtool/transfer/transfer.hpp"
 
 namespace kmtool::rotate {
@@ -228,12 +229,9 @@ void only_what_is_there(op::Context& context, const std::string& kek, Labels& la
     ids.push_back(versions.emplace(label, context.find_version(ref.name, ref.version.value_or(0)).value()).first->second.id);
   }
   const auto located = context.token().locate(ids);
-  const auto is_key = [](const pkcs11::Object& object) {
-    return object.object_class != pkcs11::ObjectClass::certificate && object.object_class != pkcs11::ObjectClass::data;
-  };
   for (const auto& [label, version] : versions) {
     const auto found = located.find(version.id);
-    const auto there = found == located.end() ? 0 : std::ranges::count_if(found->second, is_key);
+    const auto there = found == located.end() ? 0 : std::ranges::count_if(found->second, op::may_be_key);
     if (static_cast<std::size_t>(there) >= parts_of(version.role).size()) continue;
     labels.erase(label);
     report.left.push_back(

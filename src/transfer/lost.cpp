@@ -10,6 +10,7 @@
 #include "kmtool/domain/reason.hpp"
 #include "kmtool/op/bundle_out.hpp"
 #include "kmtool/op/copies.hpp"
+#include "kmtool/op/openers.hpp"
 #include "kmtool/transfer/inventory.hpp"
 
 namespace kmtool::transfer {
@@ -20,11 +21,13 @@ namespace {
 class Left {
  public:
   Left(op::Context& context, const std::set<std::string>& lost) : context_(context), copies_(context) {
-    for (const auto& version : context.versions()) {
-      if (version.state != State::destroyed) on_token_.insert(hex(version.id));
+    for (auto& version : context.versions()) {
+      auto id = hex(version.id);
+      if (version.state != State::destroyed) on_token_.emplace(std::move(id), std::move(version));
     }
+    const op::Openers openers(context, nullptr);
     for (const auto& bundle : context.bundles()) {
-      if (lost.contains(bundle.id) || !bundle.bad.empty()) continue;
+      if (lost.contains(bundle.id) || !bundle.bad.empty() || !openers.open(bundle)) continue;
       for (const auto& label : context.bundle_keys(bundle.id)) {
         held_.insert(bundle.kind + " " + label);
         for (const auto& id : ids_of(label)) held_.insert(bundle.kind + " " + id);
@@ -32,21 +35,25 @@ class Left {
     }
   }
 
-  /// Empty: another bundle of that kind holds the key, too.
+  /// Empty: another bundle of that kind, which somebody can open, holds the key, too.
   [[nodiscard]] std::string loss(const std::string& label, const std::string& kind) const {
     const auto ids = ids_of(label);
     const auto held = [&](const std::string& what) { return held_.contains(kind + " " + what); };
     if (held(label) || std::ranges::any_of(ids, held)) return {};
-    const bool here = std::ranges::any_of(ids, [&](const auto& id) { return on_token_.contains(id); });
-    if (kind == "kek") {
-      return here ? label + " has no backup any more: kmtool export-kek " + label + ", before its token is lost too"
-                  : label + " is on no token of this home, and in no bundle any more: what opens under it alone is lost";
+    const auto here = std::ranges::find_if(ids, [&](const auto& id) { return on_token_.contains(id); });
+    if (here == ids.end()) {
+      return label + " is on no token of this home, and in no bundle any more: what " + (kind == "kek" ? "opens under it alone is lost" : "it protects is lost for ever");
     }
-    return here ? label + " is in no bundle any more: kmtool wrap " + label + ", before its token is lost too"
-                : label + " is on no token of this home, and in no bundle any more: what it protects is lost for ever";
+    return label + (kind == "kek" ? " has no backup" : " is in no bundle") + " any more: kmtool " + anew(on_token_.at(*here), kind) + ", before its token is lost too";
   }
 
  private:
+  /// How a key gets into a bundle again; one that may not leave its token has to be succeeded by one that is backed up at birth.
+  static std::string anew(const op::VersionRecord& version, const std::string& kind) {
+    if (!version.extractable) return "rotate " + version.name + " --backup FILE --kek " + (kind == "kek" ? "PARENT" : "KEK");
+    return kind == "kek" ? "export-kek " + version.label() + " --to-kek PARENT --out FILE" : "wrap " + version.label() + " --kek KEK --out FILE";
+  }
+
   [[nodiscard]] std::set<std::string> ids_of(const std::string& label) const {
     if (const auto id = from_hex(op::id_in_name(label)); id && !id->empty()) return copies_.same_key(*id);
     const auto version = op::version_named(context_, label);
@@ -55,7 +62,8 @@ class Left {
 
   op::Context& context_;
   op::Copies copies_;
-  std::set<std::string> on_token_, held_;  ///< CKA_IDs in hex; `keys ID` and `keys LABEL`
+  std::map<std::string, op::VersionRecord> on_token_;  ///< by CKA_ID in hex
+  std::set<std::string> held_;                         ///< `keys ID` and `keys LABEL`
 };
 
 /// That a KEK's backup opened with a quorum is remembered by the KEK: the next backup must not be worth less.

@@ -111,7 +111,7 @@ class Moved(harness.Case):
         done = self.ok_json(*words, "--lost", self.made["bundle"], "--reason", "burnt")
         self.assertEqual(done, dry)
         self.assertEqual(done["lost"], [{"bundle": self.made["bundle"], "path": str(self.old), "records": 1}])
-        self.assertEqual(done["losses"], ["cargo@1 is in no bundle any more: kmtool wrap cargo@1, before its token is lost too"])
+        self.assertEqual(done["losses"], ["cargo@1 is in no bundle any more: kmtool wrap cargo@1 --kek KEK --out FILE, before its token is lost too"])
         self.assertEqual(self.ok_json("bundles")["bundles"], [])
         self.assertEqual(self.kmtool("monitor").code, 0)
         self.assertEqual(self.entries(self.home)[-1]["details"]["reason"], "burnt")
@@ -133,6 +133,18 @@ class Moved(harness.Case):
         self.assertIn("idle@1 is on no token of this home, and in no bundle any more: what it protects is lost for ever", said.err)
         self.assertIn("cargo@1 is in no bundle any more", said.err)
 
+    def test_a_copy_that_nobody_opens_holds_nothing(self):
+        spare = self.folder / "spare.kmb"
+        self.ok("gen", "other", "--role", "kek")
+        self.ok("gen", "born", "--role", "data", "--backup", self.folder / "born.kmb", "--kek", "root")
+        self.ok("wrap", "cargo", "--kek", "other", "--out", spare)
+        self.ok("state", "other", "destroy", "--reason", "over", "--yes")
+        for path in (self.old, self.folder / "born.kmb"):
+            path.unlink()
+        done = self.ok_json("bundles", "--lost", self.old, "--lost", self.folder / "born.kmb", "--reason", "fire")
+        self.assertEqual(sorted(done["losses"]), ["born@1 is in no bundle any more: kmtool rotate born --backup FILE --kek KEK, before its token is lost too",
+                                                  "cargo@1 is in no bundle any more: kmtool wrap cargo@1 --kek KEK --out FILE, before its token is lost too"])
+
     def test_what_was_kept_for_a_lost_one(self):
         self.ok("gen", "branch", "--role", "kek", "--exportable")
         self.ok("export-kek", "branch", "--to-kek", "root", "--out", self.folder / "branch.kmk")  # elsewhere, too: old files stay until a drill
@@ -153,7 +165,7 @@ class Moved(harness.Case):
         self.ok("export-kek", "base", "--to-kek", "top", "--quorum", "2/3", "--shares", self.folder / "shares", "--out", backup)
         backup.unlink()
         done = self.ok_json("bundles", "--lost", backup, "--reason", "fire")
-        self.assertEqual(done["losses"], ["base@1 has no backup any more: kmtool export-kek base@1, before its token is lost too"])
+        self.assertEqual(done["losses"], ["base@1 has no backup any more: kmtool export-kek base@1 --to-kek PARENT --out FILE, before its token is lost too"])
         again = ("rotate", "base", "--backup", self.folder / "root2.kmk", "--kek", "top")
         result = self.kmtool(*again)
         self.assertEqual(result.code, 1, result)

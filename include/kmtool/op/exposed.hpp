@@ -7,8 +7,8 @@
 
 namespace kmtool::op {
 
-/// Keys that a KEK, or a transport key, protected which was called compromised since: whoever has it, and a bundle as it was then, has them. Catalog rows of kind
-/// `exposed`, id = the key's label, value {"kek": "root@1"}, written with the KEK's change of state. Re-wrapping a bundle takes nothing of
+/// Keys that a KEK, or a transport key, protected which was called compromised since: whoever has it, and a bundle as it was then, has
+/// them. Catalog rows of kind `exposed`, id = the key's label (op::bundle_label), value {"kek": "root@1"}, written with the KEK's change of state. Re-wrapping a bundle takes nothing of
 /// that back.
 class Exposed {
  public:
@@ -26,8 +26,8 @@ class Exposed {
   std::set<std::string> unknown_;             ///< labels that no version here has
 };
 
-/// Labels of the keys that were ever under this KEK or transport key, or under a KEK that was under it: in a bundle that this home wrote, also one that was
-/// re-wrapped or replaced since, or restored or imported here with it. What a quorum's shares are needed for besides does not count. The journal is
+/// Labels of the keys that were ever under this KEK or transport key, or under a KEK that was under it: in a bundle that this home wrote,
+/// also one that was re-wrapped or replaced since, or restored or imported here with it. What a quorum's shares are needed for besides does not count. The journal is
 /// read, and proven; throws damaged (65).
 std::set<std::string> ever_under(Context& context, const VersionRecord& kek);
 

@@ -38,6 +38,10 @@ std::vector<journal::Change> found_no_more(Context& context, const std::vector<p
 
 /// Secret, private or public key.
 bool is_key(const pkcs11::Object& object);
+/// Neither a certificate nor data: an object without a class may be a key whose class a kill inside the token left unwritten.
+bool may_be_key(const pkcs11::Object& object);
+/// It may be a key, and bears this version's label; for one of the objects with its CKA_ID.
+bool passes_for(const pkcs11::Object& object, const VersionRecord& version);
 /// Named and numbered as homes do with their keys: label `payments@3`, and a CKA_ID of 16 octets. Says nothing of whose it is.
 std::optional<KeyRef> named_as_version(const pkcs11::Object& object);
 /// `private key (p256)`: class and kind.
