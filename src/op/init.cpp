@@ -63,9 +63,9 @@ void require_module(const pkcs11::ModuleSpec& module) {
 
 /// What init has written, taken away again unless it comes to its end: an init that fails changes nothing. The mark is for those that are
 /// killed.
-class Making {
+class InitFiles {
  public:
-  explicit Making(const home::Paths& paths) : paths_(paths) {
+  explicit InitFiles(const home::Paths& paths) : paths_(paths) {
     std::error_code ignored;
     for (auto folder = paths.root; !std::filesystem::exists(folder, ignored); folder = folder.parent_path()) made_.push_back(folder);
     try {
@@ -87,9 +87,9 @@ class Making {
     for (const auto& part : parts_of_home(paths)) std::filesystem::remove_all(part, ignored);
     std::filesystem::remove(paths.root / "journal.db-shm", ignored);
   }
-  Making(const Making&) = delete;
-  Making& operator=(const Making&) = delete;
-  ~Making() {
+  InitFiles(const InitFiles&) = delete;
+  InitFiles& operator=(const InitFiles&) = delete;
+  ~InitFiles() {
     if (!done_) take_away();
   }
   void done() { done_ = true; }
@@ -284,7 +284,7 @@ InitResult make_home(const Options& options, const InitRequest& request) {
 
 InitResult init(const Options& options, const InitRequest& request) {
   check_init(options, request);
-  Making making(options.paths);
+  InitFiles making(options.paths);
   auto result = make_home(options, request);
   making.done();
   return result;

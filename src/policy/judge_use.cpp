@@ -2,18 +2,11 @@
 
 #include "kmtool/core/text.hpp"
 #include "kmtool/policy/use.hpp"
+#include "policy/judging.hpp"
 #include "policy/tools.hpp"
 
 namespace kmtool::policy {
 namespace {
-
-Violation never(const char* rule, std::string what, std::string hint, Severity severity = Severity::high) {
-  return {.rule = rule, .severity = severity, .what = std::move(what), .hint = std::move(hint)};
-}
-
-Violation reported(std::string what, std::string hint) {
-  return {.rule = "G-WORK", .severity = Severity::medium, .what = std::move(what), .hint = std::move(hint), .refuses = false};
-}
 
 /// What such a key still does once it protects nothing any more.
 std::string_view remainder_of(Use use) {
@@ -42,7 +35,7 @@ void judge_state(const KeyFacts& key, Use use, UnixTime now, std::vector<Violati
     found.push_back(never("G-WORK", label + " is destroyed", protects(use) ? rotate : "restore it from a bundle: kmtool unwrap FILE --as NEWNAME"));
   } else if (!protects(use)) {
     if (key.state == State::compromised) {
-      found.push_back(reported(label + " is compromised: whoever has it could have made this as well", "protect it anew under another key"));
+      found.push_back(reported("G-WORK", label + " is compromised: whoever has it could have made this as well", "protect it anew under another key"));
     }
   } else if (!may_protect(key.state)) {
     found.push_back(never("G-WORK", fmt::format("{} is {}: {}", label, to_text(key.state), remainder_of(use)), rotate));
@@ -90,7 +83,7 @@ std::vector<Violation> judge_use(const Policy& policy, const KeyFacts& key, Use 
   judge_state(key, use, now, found);
   const auto recipient = period_of(policy, key.role).recipient;
   if (!protects(use) && key.originator_end && now >= *key.originator_end + recipient) {
-    found.push_back(reported(fmt::format("the recipient period of {} is over as well", printable(key.label)), "protect it anew under a newer key"));
+    found.push_back(reported("G-WORK", fmt::format("the recipient period of {} is over as well", printable(key.label)), "protect it anew under a newer key"));
   }
   return found;
 }

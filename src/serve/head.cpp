@@ -10,7 +10,7 @@ namespace http = boost::beast::http;
 using boost::beast::error_code;
 using boost::beast::iequals;
 using boost::beast::string_view;
-using State = HeadResult::State;
+using Progress = HeadResult::State;
 
 std::string_view as_view(string_view text) { return {text.data(), text.size()}; }
 
@@ -177,7 +177,7 @@ class Reader final : public http::basic_parser<true> {
   bool body_ = false;
 };
 
-HeadResult refused(int status, const char* why) { return {State::refused, 0, status, why}; }
+HeadResult refused(int status, const char* why) { return {Progress::refused, 0, status, why}; }
 
 /// Beast's complaint in one of our words.
 HeadResult refused(const error_code& code, const Reader& reader) {
@@ -229,7 +229,7 @@ HeadResult read_head(std::string_view bytes, Head& head, std::size_t& seen) {
   if (code) return refused(code, reader);
   // Beast and the scan must agree about where the head ends: what lies between would be a second request.
   if (used != found.end || !reader.is_done()) return refused(400, "bad-field");
-  return {State::complete, found.end, 0, ""};
+  return {Progress::complete, found.end, 0, ""};
 }
 
 }  // namespace kmtool::serve
