@@ -89,6 +89,11 @@ void escape_foreign(Json& value) {
 }  // namespace
 
 void Output::json(const Json& document) {
+  if (dry_run_ && document.is_object() && !document.contains("dry_run")) {
+    Json marked = document;
+    marked["dry_run"] = true;
+    return json(marked);
+  }
   if (all_utf8(document)) {
     text_ += dump_json(document);
   } else {

@@ -22,6 +22,8 @@ class Output {
   void line(std::string_view text);  ///< adds the LF; foreign text goes through printable() first
   void table(const Table& table, bool headings = true);
   void json(const Json& document);  ///< one document on one line
+  /// From now on a document that is an object ends with "dry_run": true, so that no script takes a plan for what was done.
+  void mark_dry_run() noexcept { dry_run_ = true; }
   void raw(ByteView bytes);         ///< product of encrypt, random…
   /// A document that goes with exit 1 as well (Error of ExitCode::no, or an action that returns 1).
   void clear() noexcept { text_.clear(); }
@@ -31,6 +33,7 @@ class Output {
 
  private:
   std::string text_;
+  bool dry_run_ = false;
 };
 
 /// Global options, and what every command shares.

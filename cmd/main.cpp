@@ -298,6 +298,7 @@ int run(std::vector<std::string> words, Globals& globals) {
   require_format(deepest(app, path), globals);
   if (globals.json) globals.format = "json";
   globals.json = globals.format == "json";
+  if (globals.json && globals.dry_run) globals.out.mark_dry_run();  // not sarif or cyclonedx: their fields are others' to name
   if (!action) throw Error::internal("a command without an action");
   return action();
 }

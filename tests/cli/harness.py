@@ -120,6 +120,14 @@ class Case(unittest.TestCase):
     def ok_json(cls, *args, **more):
         return cls.ok(*args, "--json", **more).json()
 
+    @classmethod
+    def planned(cls, *args, **more):
+        """The document of a dry run, without what marks it as one."""
+        plan = cls.ok_json(*args, "--dry-run", **more)
+        if plan.pop("dry_run", None) is not True:
+            raise AssertionError(f"the document of a dry run is not marked: {plan}")
+        return plan
+
     def refused(self, code, *args, says=(), **more):
         """Exits with `code`, standard output empty, `error:` and `hint:` lines in the house style; returns the result."""
         result = self.kmtool(*args, **more)

@@ -133,7 +133,7 @@ class Kept(harness.Case):
                 under, kept = self.kept_bundle(name)
                 kept.unlink()
                 put(kept)
-                dry = self.ok_json("bundles", "--confirm-restored", under, "--dry-run")
+                dry = self.planned("bundles", "--confirm-restored", under)
                 self.assertEqual(dry["removed"], [])
                 self.assertEqual([left["file"] for left in dry["left"]], [str(kept)])
                 self.assertEqual(self.ok_json("bundles", "--confirm-restored", under), dry)

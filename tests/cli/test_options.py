@@ -43,9 +43,9 @@ class Options(harness.EmbeddedCase):
 
     def test_random_says_where_it_went(self):
         out = self.dir / "drawn"
-        self.assertEqual(self.ok_json("random", "16", "--out", out, "--dry-run"), {"bytes": 16, "out": str(out)})
+        self.assertEqual(self.planned("random", "16", "--out", out), {"bytes": 16, "out": str(out)})
         self.assertFalse(out.exists())
-        self.assertEqual(self.ok_json("random", "16", "--dry-run"), {"bytes": 16, "out": ""})
+        self.assertEqual(self.planned("random", "16"), {"bytes": 16, "out": ""})
         self.assertEqual(self.ok_json("random", "16", "--out", out), {"bytes": 16, "out": str(out)})
         self.assertEqual(len(json.loads(out.read_text())["value"]), 32)
 
@@ -92,8 +92,22 @@ class Options(harness.EmbeddedCase):
         self.assertIn("doomed@1 is destroyed", self.ok("state", "doomed", "destroy", "--reason", "x", "--dry-run").out)
         self.assertEqual(self.ok_json("show", "doomed")["keys"][0]["state"], "active")
 
+    def test_dry_runs_are_marked(self):
+        """No script takes the document of a plan for that of what was done."""
+        before = self.unchanged()
+        for words in (["gen", "planned", "--role", "data"], ["state", "cargo", "suspend", "--reason", "x"], ["wrap", "cargo", "--kek", "root", "--out", self.dir / "planned.kmb"],
+                      ["unwrap", self.bundle, "--as", "planned"], ["rotate", "cargo"], ["random", "4"], ["policy", "accept"], ["home", "backup", self.dir / "planned.kmh"], ["doctor"],
+                      ["apikey", "create", "--app", "planned", "--unrestricted"], ["audit", "export", self.dir / "planned"]):
+            self.assertIs(self.ok_json(*words, "--dry-run")["dry_run"], True, words)
+        self.assertIs(self.ok("gen", "planned", "--role", "data", "-n", "--format", "json").json()["dry_run"], True)
+        self.assertEqual(self.unchanged(), before)
+        for words in (["gen", "done", "--role", "data"], ["random", "4"], ["policy", "accept"], ["doctor"]):
+            self.assertNotIn("dry_run", self.ok_json(*words))
+        for words in (["audit", "keys", "--format", "sarif"], ["audit", "inventory", "--format", "cyclonedx"]):  # what may stand in these others say
+            self.assertNotIn("dry_run", json.loads(self.kmtool(*words, "--dry-run").out))
+
     def test_documents(self):
-        plan = self.ok_json("signer", "rotate", "--dry-run")
+        plan = self.planned("signer", "rotate")
         self.assertEqual(plan, {"signers": [{"name": "log@2", "fingerprint": None}, {"name": "document@2", "fingerprint": None}]})
         pem = self.ok("show", "ed", "--public").out
         shown = self.ok_json("show", "ed", "--public")["keys"][0]

@@ -266,7 +266,7 @@ class Compromised(harness.Case):
 
     def test_b_one_is_said_to_be_good(self):
         key = {item["label"]: item["id"] for item in self.objects(self.home)}
-        dry = self.ok_json("adopt", "good", "--id", key["good@1"], "--activate", "--dry-run")
+        dry = self.planned("adopt", "good", "--id", key["good@1"], "--activate")
         self.assertEqual(self.ok_json("adopt", "good", "--label", "good@1", "--activate"), dry)
         self.ok("sign", "good", "--in", self.text, "--out", self.signature, "--force")
         self.assertIn("said to be neither compromised nor suspended", self.ok("show", "good").out)

@@ -10,7 +10,7 @@ class Plan(harness.Rotation):
         """The plan, then the deed: the same lines and the same document, hooks' exit codes aside. Returns the document."""
         before = self.snapshot(self.home)
         lines = self.ok("rotate", *words, "--dry-run").out.splitlines()
-        plan = self.ok_json("rotate", *words, "--dry-run")
+        plan = self.planned("rotate", *words)
         self.assertEqual(self.snapshot(self.home), before)
         done = self.kmtool("rotate", *words, "--json").json()
         for document in (plan, done):

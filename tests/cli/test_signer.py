@@ -146,7 +146,7 @@ class Pinned(harness.Case):
         other = self.embedded_home("c") / "signers/document.pem"
         self.refused(73, "signer", "trust", other, "--name", "site-a", home=self.b, says="kmtool signer distrust site-a --reason TEXT")
         words = ("signer", "distrust", "site-a", "--reason", "its token was stolen")
-        dry = self.ok_json(*words, "--dry-run", home=self.b)
+        dry = self.planned(*words, home=self.b)
         self.assertEqual(self.trusted(self.b), ["site-a"])
         said = self.ok(*words, "--yes", "--json", home=self.b)
         self.assertEqual(said.json(), dry)
