@@ -6,41 +6,79 @@ namespace kmtool::cmd {
 
 namespace {
 
-int show(Globals& globals) {
-  auto context = op::Context::open(options_of(globals), op::Need::reader);
-  const auto& policy = context.home.policy;
-  const bool accepted = op::policy_accepted(context);
-  const bool missing = op::policy_missing(context);
-  Json json{{"digest", context.home.policy_digest}, {"accepted", accepted}, {"missing", missing}, {"cryptoperiods", Json::object()}, {"minimum_strength", Json::object()}};
-  Table table({{"FIELD"}, {"VALUE"}});
-  table.row({"file", context.home.paths.policy().string() + (missing ? " is missing or empty: what follows are the defaults" : "")});
-  table.row({"digest", context.home.policy_digest + (accepted ? ", accepted" : missing ? ", NOT accepted: kmtool doctor says what to do" : ", NOT accepted: kmtool policy accept")});
+/// As policy.json has it.
+std::string period_text(std::int64_t seconds) { return seconds == 0 ? "0" : duration_text(seconds); }
+
+Json or_null(const std::string& text) { return text.empty() ? Json(nullptr) : Json(text); }
+
+/// Every field of policy.json under its own name.
+void add_fields(Json& json, const policy::Policy& policy) {
+  for (const char* name : {"cryptoperiods", "minimum_strength", "destroy_after"}) json[name] = Json::object();
+  for (const Role role : all_roles()) {
+    const std::string name(to_text(role));
+    const auto& period = policy.cryptoperiods.at(role);
+    json["cryptoperiods"][name] = {{"originator", duration_text(period.originator)}, {"recipient", period_text(period.recipient)}};
+    json["minimum_strength"][name] = policy.minimum_strength.at(role);
+    const auto destroyed = policy.destroy_after.find(role);
+    if (destroyed != policy.destroy_after.end()) json["destroy_after"][name] = period_text(destroyed->second);
+  }
+  json["require_hardware"] = policy.require_hardware;
+  json["min_validation"] = or_null(policy.min_validation);
+  json["min_validation_level"] = policy.min_validation_level;
+  json["forbidden_waivers"] = policy.forbidden_waivers;
+  json["sessions"] = policy.sessions;
+  json["checkpoint_sink"] = or_null(policy.checkpoint_sink);
+  json["checkpoint_sink_wait"] = duration_text(policy.checkpoint_sink_wait);
+  const auto& keys = policy.api_keys;
+  json["api_keys"] = {{"prefix", keys.prefix},
+                      {"allow_unrestricted", keys.allow_unrestricted},
+                      {"longest_life", period_text(keys.longest_life)},
+                      {"overlap", period_text(keys.overlap)},
+                      {"snapshot_life", duration_text(keys.snapshot_life)}};
+}
+
+void add_rows(Table& table, const policy::Policy& policy) {
   for (const Role role : all_roles()) {
     const auto& period = policy.cryptoperiods.at(role);
-    const std::string name(to_text(role));
-    const std::string recipient = period.recipient == 0 ? "0" : duration_text(period.recipient);
-    json["cryptoperiods"][name] = {{"originator", duration_text(period.originator)}, {"recipient", recipient}};
-    json["minimum_strength"][name] = policy.minimum_strength.at(role);
-    table.row({name, "protects " + duration_text(period.originator) + (period.recipient > 0 ? ", processes " + recipient + " longer" : "") + ", at least " +
-                         std::to_string(policy.minimum_strength.at(role)) + " bits"});
+    const auto destroyed = policy.destroy_after.find(role);
+    std::string text = "protects " + duration_text(period.originator);
+    if (period.recipient > 0) text += ", processes " + duration_text(period.recipient) + " longer";
+    text += ", at least " + std::to_string(policy.minimum_strength.at(role)) + " bits";
+    if (destroyed != policy.destroy_after.end()) {
+      text += destroyed->second == 0 ? ", destroyed when it is deactivated" : ", destroyed " + duration_text(destroyed->second) + " after its deactivation";
+    }
+    table.row({std::string(to_text(role)), text});
   }
   const std::vector<std::string> forbidden(policy.forbidden_waivers.begin(), policy.forbidden_waivers.end());
-  json["require_hardware"] = policy.require_hardware;
-  json["min_validation"] = policy.min_validation.empty() ? Json(nullptr) : Json(policy.min_validation);
-  json["min_validation_level"] = policy.min_validation_level;
-  json["forbidden_waivers"] = forbidden;
-  json["sessions"] = policy.sessions;
-  json["checkpoint_sink"] = policy.checkpoint_sink.empty() ? Json(nullptr) : Json(policy.checkpoint_sink);
-  json["checkpoint_sink_wait"] = duration_text(policy.checkpoint_sink_wait);
   table.row({"hardware", policy.require_hardware ? "required" : "preferred"});
   table.row({"validation", policy.min_validation.empty() ? "reported" : "at least " + policy.min_validation + " level " + std::to_string(policy.min_validation_level)});
   table.row({"waivers forbidden for", forbidden.empty() ? "none" : join(forbidden, ", ")});
-  table.row({"checkpoints are sent to", policy.checkpoint_sink.empty() ? "nowhere" : policy.checkpoint_sink});
+  table.row({"sessions", std::to_string(policy.sessions)});
+  table.row({"checkpoints are sent to", policy.checkpoint_sink.empty() ? "nowhere" : policy.checkpoint_sink + ", which may take " + duration_text(policy.checkpoint_sink_wait)});
+  const auto& keys = policy.api_keys;
+  table.row({"api keys", "begin with " + keys.prefix + ", " + (keys.allow_unrestricted ? "may be" : "may not be") + " unrestricted, " +
+                             (keys.longest_life == 0 ? "need no expiry" : "live " + duration_text(keys.longest_life) + " at most")});
+  table.row({"api keys, rotated", keys.overlap == 0 ? "end at once" : "live " + duration_text(keys.overlap) + " more"});
+  table.row({"api keys, published", "a snapshot is good for " + duration_text(keys.snapshot_life)});
+}
+
+int show(Globals& globals) {
+  auto context = op::Context::open(options_of(globals), op::Need::reader);
+  const auto& policy = context.home.policy;
+  const auto& digest = context.home.policy_digest;
+  const bool accepted = op::policy_accepted(context);
+  const bool missing = op::policy_missing(context);
   if (json_wanted(globals)) {
+    Json json{{"digest", digest}, {"accepted", accepted}, {"missing", missing}};
+    add_fields(json, policy);
     globals.out.json(json);
-  } else {
-    globals.out.table(table, false);
+    return 0;
   }
+  Table table({{"FIELD"}, {"VALUE"}});
+  table.row({"file", context.home.paths.policy().string() + (missing ? " is missing or empty: what follows are the defaults" : "")});
+  table.row({"digest", digest + (accepted ? ", accepted" : missing ? ", NOT accepted: kmtool doctor says what to do" : ", NOT accepted: kmtool policy accept")});
+  add_rows(table, policy);
+  globals.out.table(table, false);
   return 0;
 }
 

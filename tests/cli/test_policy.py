@@ -63,6 +63,29 @@ class Policy(harness.Case):
         self.refused(78, "policy", "accept", says="too long to be put on record")
         self.ok("audit", "verify")
 
+    def test_all_of_it_is_shown(self):
+        """Every field that a policy.json may have, under its own name."""
+        full = {"cryptoperiods": {role: {"originator": "50d", "recipient": "71d"} for role in ("kek", "data", "mac", "sign", "transport")},
+                "minimum_strength": {"kek": 192, "data": 129, "mac": 130, "sign": 131, "transport": 132},
+                "destroy_after": {"kek": "11d", "data": "12d", "mac": "0", "sign": "13d", "transport": "15d"},
+                "require_hardware": False, "min_validation": "FIPS 140-3", "min_validation_level": 2, "forbidden_waivers": ["G-KEK"], "checkpoint_sink": "syslog",
+                "checkpoint_sink_wait": "21s", "sessions": 7,
+                "api_keys": {"prefix": "shop", "allow_unrestricted": False, "longest_life": "31d", "overlap": "32d", "snapshot_life": "33d"}}  # fmt: skip
+        written = json.loads("\n".join(line for line in self.original.splitlines() if not line.strip().startswith("//")))
+        # init writes every field down: one that is new must be added here, and to what is shown.
+        self.assertEqual({name: sorted(value) if isinstance(value, dict) and name != "destroy_after" else None for name, value in written.items()},
+                         {name: sorted(value) if isinstance(value, dict) and name != "destroy_after" else None for name, value in full.items()})
+        written["api_keys"]["overlap"] = "1w"  # as kmtool spells 7d
+        for policy in (full, written):
+            self.write(json.dumps(policy))
+            shown = self.ok_json("policy", "show")
+            self.assertEqual({name: value for name, value in shown.items() if name not in ("digest", "accepted", "missing")}, policy)
+        self.write(json.dumps(full))
+        text = self.ok("policy", "show").out
+        for value in ("50d", "71d", *map(str, full["minimum_strength"].values()), "11d", "12d", "13d", "15d", "destroyed when it is deactivated", "preferred", "FIPS 140-3 level 2", "G-KEK",
+                      "syslog", "21s", "sessions", "7", "shop", "may not be unrestricted", "31d", "32d", "33d"):  # fmt: skip
+            self.assertIn(value, text)
+
     def test_missing(self):
         backup = self.dir / "home.kmh"
         self.ok("home", "backup", backup)
