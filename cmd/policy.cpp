@@ -45,16 +45,20 @@ void add_rows(Table& table, const policy::Policy& policy) {
     if (period.recipient > 0) text += ", processes " + duration_text(period.recipient) + " longer";
     text += ", at least " + std::to_string(policy.minimum_strength.at(role)) + " bits";
     if (destroyed != policy.destroy_after.end()) {
-      text += destroyed->second == 0 ? ", destroyed when it is deactivated" : ", destroyed " + duration_text(destroyed->second) + " after its deactivation";
+      text += destroyed->second == 0 ? ", destroyed when it is deactivated"
+                                     : ", destroyed " + duration_text(destroyed->second) + " after its deactivation";
     }
     table.row({std::string(to_text(role)), text});
   }
   const std::vector<std::string> forbidden(policy.forbidden_waivers.begin(), policy.forbidden_waivers.end());
   table.row({"hardware", policy.require_hardware ? "required" : "preferred"});
-  table.row({"validation", policy.min_validation.empty() ? "reported" : "at least " + policy.min_validation + " level " + std::to_string(policy.min_validation_level)});
+  table.row({"validation", policy.min_validation.empty() ? "reported"
+                                                         : "at least " + policy.min_validation + " level " +
+                                                               std::to_string(policy.min_validation_level)});
   table.row({"waivers forbidden for", forbidden.empty() ? "none" : join(forbidden, ", ")});
   table.row({"sessions", std::to_string(policy.sessions)});
-  table.row({"checkpoints are sent to", policy.checkpoint_sink.empty() ? "nowhere" : policy.checkpoint_sink + ", which may take " + duration_text(policy.checkpoint_sink_wait)});
+  const auto wait = ", which may take " + duration_text(policy.checkpoint_sink_wait);
+  table.row({"checkpoints are sent to", policy.checkpoint_sink.empty() ? "nowhere" : policy.checkpoint_sink + wait});
   const auto& keys = policy.api_keys;
   table.row({"api keys", "begin with " + keys.prefix + ", " + (keys.allow_unrestricted ? "may be" : "may not be") + " unrestricted, " +
                              (keys.longest_life == 0 ? "need no expiry" : "live " + duration_text(keys.longest_life) + " at most")});
@@ -88,7 +92,7 @@ int accept(Globals& globals) {
   return op::recorded(options, op::Need::mutation, "policy accept", "", [&](op::Context& context) {
     const auto [changed, untold] = op::accept_policy(context);
     if (json_wanted(globals)) {
-      globals.out.json(Json{{"digest", context.home.policy_digest}, {"changed", changed}});
+      globals.out.json(Json{{"digest", context.home.policy_digest}, {"changed", changed}, {"untold", or_null(untold)}});
     } else {
       globals.out.line(changed ? "accepted policy " + context.home.policy_digest : "this policy was already accepted");
     }
