@@ -30,8 +30,7 @@ const char* word(op::Check::Verdict verdict) {
 /// SoftHSM's own file, mended before any login is tried.
 std::vector<std::string> mend_token(const op::Options& options) {
   const auto home = home::open_home(options.paths);
-  if (!home.config.embedded || !home::token_object_lost(home.paths, false)) return {};
-  home::token_object_lost(home.paths, true);
+  if (!home.config.embedded || home::check_token_object(home.paths, true) == home::TokenObject::whole) return {};
   return {"put back token.object from the copy that the home keeps"};
 }
 

@@ -247,13 +247,15 @@ void keep_token_copy(const Paths& paths) {
   write_private_file(copy, view(now), true);
 }
 
-bool token_object_lost(const Paths& paths, bool mend) {
+TokenObject check_token_object(const Paths& paths, bool mend) {
   const fs::path object = token_object(paths);
-  if (object.empty() || size_or_zero(object) > 0 || size_or_zero(paths.token_copy()) == 0) return false;
+  if (object.empty() || size_or_zero(object) > 0 || size_or_zero(paths.token_copy()) == 0) return TokenObject::whole;
   const auto settled = wait_for_login(paths);
-  if (size_or_zero(object) > 0) return false;
+  if (size_or_zero(object) > 0) return TokenObject::whole;
+  std::error_code ignored;
+  const auto found = fs::exists(fs::symlink_status(object, ignored)) ? TokenObject::empty : TokenObject::missing;
   if (mend) write_private_file(object, view(read_trusted(paths.token_copy(), {.private_file = true})), true);
-  return true;
+  return found;
 }
 
 std::size_t remove_empty_objects(const Paths& paths) {

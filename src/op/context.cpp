@@ -70,8 +70,11 @@ pkcs11::Token login(const Options& options, const home::Home& home) {
                       "kmtool audit verify --no-token, audit log, list and show need no login; for the rest work on a copy of the home");
     }
     home::prepare_embedded(home.paths);
-    if (home::token_object_lost(home.paths, false)) {
-      throw Error::unavailable("the embedded token's token.object is empty: SoftHSM was stopped while it rewrote it",
+    if (const auto found = home::check_token_object(home.paths, false); found != home::TokenObject::whole) {
+      const bool gone = found == home::TokenObject::missing;
+      const auto folder = home.paths.token_dir().string();
+      throw Error::unavailable(gone ? "the embedded token's token.object is missing from its folder under " + folder
+                                    : "the embedded token's token.object is empty: SoftHSM was stopped while it rewrote it",
                                "kmtool doctor --repair puts back the copy that the home keeps");
     }
   }

@@ -60,6 +60,17 @@ class Homes(harness.Case):
             part.chmod(mode)
         self.run_in(self.home, "list")
 
+    def test_a_lost_token_object(self):
+        """Empty and missing are told apart; either comes back from the copy."""
+        [file] = self.home.glob("token/*/token.object")
+        whole = file.read_bytes()
+        for lose, says in ((file.unlink, "token.object is missing from its folder"), (lambda: file.write_bytes(b""), "token.object is empty")):
+            lose()
+            self.refused(69, "gen", "x", "--role", "data", home=self.home, says=(says, "doctor --repair"))
+            self.run_in(self.home, "doctor", "--repair")
+            self.assertEqual(len(file.read_bytes()), len(whole))
+            self.assertIs(self.ok_json("doctor", home=self.home)["healthy"], True)
+
     def test_moved(self):
         moved = self.dir / "moved-home"
         self.home.rename(moved)

@@ -67,14 +67,16 @@ TEST_CASE("an embedded token is made, private, and has a random PIN and label") 
   }
   SUBCASE("a lost token.object comes back from the copy") {
     const std::string was = get(object);
-    CHECK_FALSE(token_object_lost(paths, false));
+    CHECK(check_token_object(paths, false) == TokenObject::whole);
     put(object, "");
-    CHECK(token_object_lost(paths, false));
+    CHECK(check_token_object(paths, false) == TokenObject::empty);
     CHECK(get(object).empty());
-    CHECK(token_object_lost(paths, true));
+    CHECK(check_token_object(paths, true) == TokenObject::empty);
     CHECK(get(object) == was);
     fs::remove(object);
-    CHECK(token_object_lost(paths, true));
+    CHECK(check_token_object(paths, false) == TokenObject::missing);
+    CHECK_FALSE(fs::exists(object));
+    CHECK(check_token_object(paths, true) == TokenObject::missing);
     CHECK(get(object) == was);
   }
 }
@@ -141,7 +143,7 @@ TEST_CASE("without a copy a lost token.object cannot be mended") {
   const Scratch scratch;
   const Paths paths = with_folder(scratch);
   put(paths.token_dir() / "t" / "token.object", "");
-  CHECK_FALSE(token_object_lost(paths, true));
+  CHECK(check_token_object(paths, true) == TokenObject::whole);
 }
 
 TEST_CASE("empty object files are found before an outcome is committed") {
@@ -175,7 +177,7 @@ TEST_CASE("a token.object that a login is writing anew is neither lost nor empty
     look();
     writer.join();
   };
-  at_work([&] { CHECK_FALSE(token_object_lost(paths, false)); });
+  at_work([&] { CHECK(check_token_object(paths, false) == TokenObject::whole); });
   at_work([&] { CHECK(exit_of([&] { sync_token_files(paths, fs::file_time_type::min()); }) == 0); });
 }
 

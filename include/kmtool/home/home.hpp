@@ -120,8 +120,10 @@ pkcs11::TokenSelector make_embedded_token(const Paths& paths, const pkcs11::Modu
 void prepare_embedded(const Paths& paths);
 /// Keeps a copy of token.object beside the token, once a login has proven it good.
 void keep_token_copy(const Paths& paths);
-/// True when token.object is empty or missing and a copy is there; with `mend` puts the copy back.
-bool token_object_lost(const Paths& paths, bool mend);
+/// What has become of token.object.
+enum class TokenObject { whole, empty, missing };
+/// Empty or missing only where a copy is there; with `mend` puts the copy back, and tells what it was before.
+TokenObject check_token_object(const Paths& paths, bool mend);
 /// Removes object files that SoftHSM was stopped in the middle of rewriting: nothing is in them, and it does not look at them any more.
 /// (token.object has its copy.) To be called under the mutation lock. How many there were.
 std::size_t remove_empty_objects(const Paths& paths);
