@@ -84,7 +84,7 @@ int qr(Globals& globals, const ShareOptions& o) {
     if (file.empty()) continue;
     const auto target = home::check_output(file, globals.force);
     if (globals.dry_run) continue;
-    AtomicFile out(target, globals.force);
+    AtomicFile out(target, globals.force, AtomicFile::Nameless{});
     write_secret(out, art ? share::art_of(code) : share::png_of(code));
     out.commit();
     globals.out.line((art ? "text     " : "png      ") + printable(file));

@@ -140,6 +140,13 @@ void AtomicFile::write(ByteView data) {
   }
 }
 
+void AtomicFile::write_unbuffered(ByteView data) {
+  if (!fd_) throw Error::internal("a file was written to after it was finished");
+  synced_ = false;
+  flush();
+  write_all(fd_.get(), data, target_);
+}
+
 void AtomicFile::sync() {
   if (!fd_) throw Error::internal("a file was synced after it was finished");
   flush();

@@ -55,9 +55,7 @@ SecretBytes read_secret_file(const fs::path& path, std::size_t limit) {
 }
 
 void write_secret(AtomicFile& file, const SecretBytes& bytes) {
-  const Fd fd(open(file.temporary().c_str(), O_WRONLY | O_NOFOLLOW | O_CLOEXEC));
-  if (!fd) throw Error::from_errno("open", file.temporary().string(), errno);
-  write_all(fd.get(), bytes.reveal(), file.target());
+  file.write_unbuffered(bytes.reveal());
 }
 
 }  // namespace kmtool

@@ -184,7 +184,9 @@ struct Maker::Impl {
   }
 
   void write(const fs::path& file, const SecretBytes& text) {
-    AtomicFile out(file, true);
+    // A kill leaves no half share: without a name until it is whole, and where nothing is replaced it needs no other name before its own.
+    std::error_code ignored;
+    AtomicFile out(file, fs::exists(fs::symlink_status(file, ignored)), AtomicFile::Nameless{});
     write_secret(out, text);
     out.commit();
     landed.push_back(file);

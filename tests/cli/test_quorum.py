@@ -34,6 +34,25 @@ class Quorum(harness.Case):
             return self.ok_json(*words, home=self.b, cwd=self.room)
         return self.refused(code, *words, home=self.b, cwd=self.room, says=says)
 
+    def test_a_kill_leaves_no_half_share(self):
+        """Whatever is killed before a share is whole, no file has any of it."""
+        room = self.dir / "killed"
+        room.mkdir()
+        words = ["gen", "killed", "--role", "kek", "--type", "aes-128", "--backup", room / "killed.kmk", "--kek", "root", "--quorum", "2/2", "--shares", room / "shares", "--qr"]
+        kill = {"LD_PRELOAD": harness.KILLFS, "KILLFS_NAMES": "fsync,renameat2"}
+        for number in range(1, 200):
+            result = self.kmtool(*words, home=self.a, env=dict(kill, KILLFS_KILL_AT=str(number)))
+            self.assertEqual(sorted(room.glob("shares/**/.*")), [], number)
+            if result.code != -9:
+                self.assertIn(result.code, (0, 73), result)  # 73: the next command found the bundle whole, and finished
+                break
+        self.assertGreater(number, 12)
+        for number, option in enumerate(("--png", "--text")):
+            drawn = room / f"drawn{number}"
+            drawn.mkdir()
+            self.assertEqual(self.kmtool("share", "qr", self.shares[0], option, drawn / "share", env=dict(kill, KILLFS_KILL_AT="1")).code, -9)
+            self.assertEqual(list(drawn.iterdir()), [])
+
     def test_every_three_open_it_and_no_two(self):
         for chosen in itertools.combinations(self.shares, 3):
             self.assertTrue(self.drill(*chosen)["checked"])

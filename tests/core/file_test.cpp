@@ -70,6 +70,19 @@ TEST_CASE("fsync_path") {
   CHECK(exit_of([&] { fsync_path(dir / "none"); }) == ExitCode::io);
 }
 
+TEST_CASE("a secret is written past the buffer, into a nameless file too, behind what was written before") {
+  const TempDir dir;
+  for (const bool nameless : {false, true}) {
+    const auto target = dir / (nameless ? "nameless" : "named");
+    auto file = nameless ? AtomicFile(target, false, AtomicFile::Nameless{}) : AtomicFile(target, false);
+    file.write(std::string_view("secret: "));
+    file.write_unbuffered(view("open sesame"));
+    file.commit();
+    CHECK(slurp(target) == "secret: open sesame");
+    CHECK(exit_of([&] { file.write_unbuffered(view("x")); }) == ExitCode::internal);
+  }
+}
+
 TEST_CASE("a nameless file leaves nothing, and appears as any other") {
   const TempDir dir;
   const auto target = dir / "out";

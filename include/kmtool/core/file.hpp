@@ -74,6 +74,8 @@ class AtomicFile {
 
   void write(ByteView data);
   void write(std::string_view text) { write(view(text)); }
+  /// Past the buffer, which nobody cleanses: for secrets.
+  void write_unbuffered(ByteView data);
   /// Flushes and fsyncs the temporary. commit() does it too where it was not done.
   void sync();
   /// Renames into place (RENAME_NOREPLACE without overwrite: a file that appeared meanwhile is not lost) and fsyncs the folder.

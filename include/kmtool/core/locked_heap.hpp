@@ -14,8 +14,7 @@ bool lock_heap();
 
 /// A file's bytes, read straight into locked memory. Throws missing (66), io (74), damaged (65) beyond `limit` bytes.
 SecretBytes read_secret_file(const fs::path& path, std::size_t limit);
-/// Writes bytes that lie in locked memory into a file's temporary, past its buffer, which lies on the plain heap. Nothing else
-/// may be written to that file.
+/// Writes bytes that lie in locked memory into a file, past its buffer, which lies on the plain heap.
 void write_secret(AtomicFile& file, const SecretBytes& bytes);
 
 }  // namespace kmtool
