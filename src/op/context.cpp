@@ -150,6 +150,12 @@ void read_ahead(Context& context) {
 
 }  // namespace
 
+void require_whole_home(const home::Paths& paths) {
+  std::error_code ignored;
+  if (!std::filesystem::exists(std::filesystem::symlink_status(paths.restore_decided(), ignored))) return;
+  throw Error::busy("a restore of the home " + paths.root.string() + " was cut off while this command waited for it", "run the command again: it puts the rest into place first");
+}
+
 journal::Change profile_row(const pkcs11::Token& token) { return {"profile", profile_id(token), Json::parse(token.profile().to_json())}; }
 
 Context Context::open(Options options, Need need) {
@@ -158,9 +164,10 @@ Context Context::open(Options options, Need need) {
   auto& state = *context.state_;
   if (need == Need::mutation) {
     state.mutation = FileLock::acquire(context.home.paths.mutate_lock(), context.options.lock_wait);
-  } else if (need == Need::token && context.options.settled) {
+  } else if (context.options.settled) {
     state.mutation = FileLock::acquire_to_read(context.home.paths.mutate_lock(), context.options.lock_wait);
   }
+  if (state.mutation.held()) require_whole_home(context.home.paths);
   const auto mode = need == Need::reader ? journal::Journal::Mode::read : journal::Journal::Mode::write;
   state.journal.emplace(journal::Journal::open(context.home.paths.journal(), mode));
   if (need == Need::reader) return context;

@@ -86,6 +86,9 @@ void write_signer_files(Context& context);
 /// The one row that says which intents are open, and how many rows each has: looked up at every start, so that no search through the
 /// whole catalog is needed to know that there is none. Mutations take turns and recover first: there is at most one.
 journal::Change open_intents(const std::map<std::string, std::size_t>& open);
+/// Under the mutation lock: throws busy (75) where a restore was cut off after its decision, since the home was opened. The next command
+/// finishes it before it reads anything.
+void require_whole_home(const home::Paths& paths);
 /// Throws config (78) when policy.json is not the one that was accepted.
 void require_accepted_policy(Context& context);
 /// The row of the policy that is accepted: its digest, and its text so that the record tells what was allowed when. Throws config (78)

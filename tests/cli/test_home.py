@@ -1,9 +1,13 @@
 """Homes that are lost, moved, restored, or put back to an older state: nothing of them is destroyed."""
 
+import fcntl
 import json
+import os
+import pathlib
 import shutil
 import sqlite3
 import subprocess
+import time
 import unittest
 
 import harness
@@ -176,6 +180,61 @@ class Homes(harness.Case):
             self.assertEqual([e["command"] for e in self.entries(self.home)].count("token profile"), 1)
         finally:
             config.write_text(original)
+
+
+class Backup(harness.Case):
+    """A backup is of one moment: it waits for whoever changes the home, and he for it."""
+
+    def setUp(self):
+        self.home = self.embedded_home(self.id().rsplit(".", 1)[-1])
+        self.file = self.dir / f"{self.home.name}.kmh"
+
+    @staticmethod
+    def has_open(process, file):
+        try:
+            return any(path.resolve() == file for path in pathlib.Path(f"/proc/{process}/fd").iterdir())
+        except OSError:  # it closed one while we looked
+            return False
+
+    def waiting_backup(self, meanwhile):
+        """Its exit code and standard error; `meanwhile` is done while the home's lock is held and the backup waits for it."""
+        with open(self.home / "mutate.lock", "ab") as lock:
+            os.chmod(lock.fileno(), 0o600)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            words = [harness.BINARY, "home", "backup", self.file]
+            backup = subprocess.Popen(words, env=dict(self.env, KMTOOL_HOME=str(self.home)), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+            until = time.monotonic() + 30
+            while not self.has_open(backup.pid, self.home / "mutate.lock"):
+                self.assertIsNone(backup.poll(), "it did not wait")
+                self.assertLess(time.monotonic(), until)
+                time.sleep(0.01)
+            self.assertFalse(self.file.exists())
+            self.ok("list", home=self.home)  # who only looks does not wait
+            self.ok("home", "backup", self.file, "--dry-run", home=self.home)
+            meanwhile()
+        err = backup.communicate(timeout=60)[1].decode()
+        return backup.returncode, err
+
+    def test_it_waits_for_a_change(self):
+        policy, key = self.home / "policy.json", self.home / "signers" / "log.pem"
+        changed = {"policy.json": policy.read_bytes() + b"// later\n", "signers/log.pem": key.read_bytes() + b"\n"}
+
+        def change():  # as policy accept and signer rotate do: one file after the other
+            for name, text in changed.items():
+                (self.home / name).write_bytes(text)
+
+        code, err = self.waiting_backup(change)
+        self.assertEqual(code, 0, err)
+        database = sqlite3.connect(self.file)
+        inside = dict(database.execute("SELECT name, data FROM sqlar WHERE sz = length(data)"))
+        database.close()
+        self.assertEqual({name: inside[name] for name in changed}, changed)
+
+    def test_a_restore_that_was_cut_off_meanwhile(self):
+        code, err = self.waiting_backup((self.home / "restore.ready").mkdir)
+        self.assertEqual(code, 75, err)
+        self.assertIn("was cut off", err)
+        self.assertFalse(self.file.exists())
 
 
 if __name__ == "__main__":
