@@ -14,6 +14,7 @@ int run(Globals& globals, const PublishOptions& o) {
   if (!o.not_after.empty()) request.not_after = parse_rfc3339(o.not_after) ? parse_time(o.not_after, "--not-after") : system_clock()() + parse_period(o.not_after, "--not-after");
   return op::recorded(options_of(globals), op::Need::mutation, "apikey publish", o.out, [&](op::Context& context) {
     const auto published = apikey::publish(context, request);
+    if (published.warning) warn(globals, *published.warning);
     if (json_wanted(globals)) {
       globals.out.json(Json{{"out", published.path}, {"sequence", published.sequence}, {"keys", published.keys}, {"not_after", rfc3339(published.not_after)}, {"digest", published.digest}});
     } else {

@@ -156,6 +156,13 @@ std::uint64_t last_sequence(op::Context& context) {
   return highest;
 }
 
+/// Until its end a gateway that gets no newer one goes on allowing what was revoked since: said where that is long, and policy has not said so.
+std::optional<std::string> long_lived(UnixTime now, UnixTime not_after, std::int64_t snapshot_life) {
+  constexpr std::int64_t long_life = 30 * 86400;
+  if (not_after - now <= std::max(long_life, snapshot_life)) return std::nullopt;
+  return "the snapshot is good until " + rfc3339(not_after) + ": a gateway that gets no newer one allows a key that is revoked meanwhile until then; leave --not-after out, and publish regularly";
+}
+
 /// Old files of ours may be replaced: a snapshot of this home under the name of the new one.
 bool replaceable(const op::Context& context, const std::filesystem::path& path) {
   std::error_code error;
@@ -258,6 +265,7 @@ Published publish(op::Context& context, const PublishRequest& request) {
   Published result;
   result.not_after = request.not_after.value_or(now + context.home.policy.api_keys.snapshot_life);
   if (result.not_after <= now) throw Error::usage("--not-after: " + rfc3339(result.not_after) + " is past: nobody could use the snapshot");
+  result.warning = long_lived(now, result.not_after, context.home.policy.api_keys.snapshot_life);
   const bool replace = context.options.overwrite || replaceable(context, request.out);
   const auto path = home::check_output(request.out, replace);
   result.path = path.string();

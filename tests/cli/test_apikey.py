@@ -249,6 +249,15 @@ class Published(harness.Case):
         self.assertEqual(self.kmtool(*words, stdin=self.key["key"]).code, 0)
         self.refused(77, *words, stdin=self.key["key"], env=LATER, says="may not be used since")
 
+    def test_one_that_lives_long(self):
+        out = self.dir / "long.jsonl"
+        for life, warned in (("30d", False), ("31d", True), ("100y", True)):
+            for more in (("--dry-run",), ()):
+                with self.subTest(life=life, more=more):
+                    result = self.ok("apikey", "publish", "--out", out, "--not-after", life, *more)
+                    self.assertEqual("allows a key that is revoked meanwhile until then" in result.err, warned, result)
+        self.assertEqual(self.ok("apikey", "publish", "--out", out).err, "")
+
 
 if __name__ == "__main__":
     harness.main()

@@ -74,6 +74,7 @@ struct Published {
   std::uint64_t sequence = 0, keys = 0;
   UnixTime not_after = 0;
   std::string digest;                              ///< SHA-256 of the file, hex
+  std::optional<std::string> warning;              ///< it lives so long that revoking comes late
 };
 /// The registry as a snapshot signed by the document signer. Replaces an older snapshot of this home under that name without --force;
 /// anything else there is left alone (73). Keys that ended more than 90 days ago are left out: nothing revives them.
