@@ -56,12 +56,28 @@ Json unchecked(const Globals& globals, const apikey::Verdict& verdict) {
   return Json::array({"rate"});
 }
 
-/// The snapshot's keys, where one was named.
-apikey::Snapshot open_snapshot(const CheckOptions& o, UnixTime now) {
+/// The snapshot's keys, where one was named. It was signed when it was made: that time has come, whatever the clock says.
+apikey::Snapshot open_snapshot(const CheckOptions& o, apikey::Request& request) {
   if (o.signer.empty()) throw Error::usage("--snapshot needs --signer", "name the document signer of the home that published it: signers/document.pem");
   auto snapshot = apikey::read_snapshot_file(o.snapshot, {crypto::PublicKey::read_pem(o.signer)});
-  apikey::require_usable(snapshot.header, now, "", 0);
+  request.latest = snapshot.header.created;
+  apikey::require_usable(snapshot.header, request.ends_by(), "", 0);
   return snapshot;
+}
+
+/// The home's keys: its journal says when the newest entry was made.
+op::Context open_home(Globals& globals, apikey::Request& request) {
+  auto context = op::Context::open(options_of(globals), op::Need::reader);
+  op::prove_reader(context);
+  request.latest = op::recorded_at(context);
+  return context;
+}
+
+void warn_of_clock(Globals& globals, const CheckOptions& o, const apikey::Request& request) {
+  if (request.clock_behind() == 0) return;
+  warn(globals, "the clock says " + rfc3339(request.time) + ", but " + (o.snapshot.empty() ? "the journal's newest entry" : "the snapshot") + " was made at " +
+                    rfc3339(request.latest) + ": whether keys have ended is judged by that; set the clock right, or where that one was wrong " +
+                    (o.snapshot.empty() ? "record something under the right clock (kmtool apikey publish)" : "publish a new snapshot"));
 }
 
 Json verdict_json(const apikey::Verdict& verdict) {
@@ -84,17 +100,17 @@ int check(Globals& globals, const CheckOptions& o) {
   require_consistent(o);
   const auto key = key_of(o);
   const std::string_view text(reinterpret_cast<const char*>(key.reveal().data()), key.size());
-  const auto request = request_of(o);
+  auto request = request_of(o);
   apikey::KeyTable table;
   apikey::Verdict verdict;
   if (!o.snapshot.empty()) {
-    table = open_snapshot(o, request.time).table;
+    table = open_snapshot(o, request).table;
     verdict = apikey::decide(table, text, request, nullptr);
   } else {
-    auto context = op::Context::open(options_of(globals), op::Need::reader);
-    op::prove_reader(context);
+    auto context = open_home(globals, request);
     verdict = globals.dry_run ? apikey::explain_here(context, text, request, table).verdict : apikey::check(context, text, request, table);
   }
+  warn_of_clock(globals, o, request);
   auto json = verdict_json(verdict);
   if (!o.snapshot.empty()) json["unchecked"] = unchecked(globals, verdict);
   if (json_wanted(globals)) {
@@ -109,17 +125,17 @@ int explain(Globals& globals, const CheckOptions& o) {
   require_consistent(o);
   const auto key = key_of(o);
   const std::string_view text(reinterpret_cast<const char*>(key.reveal().data()), key.size());
-  const auto request = request_of(o);
+  auto request = request_of(o);
   apikey::KeyTable table;
   apikey::Explanation explanation;
   if (!o.snapshot.empty()) {
-    table = open_snapshot(o, request.time).table;
+    table = open_snapshot(o, request).table;
     explanation = apikey::explain(table, text, request, nullptr);
   } else {
-    auto context = op::Context::open(options_of(globals), op::Need::reader);
-    op::prove_reader(context);
+    auto context = open_home(globals, request);
     explanation = apikey::explain_here(context, text, request, table);
   }
+  warn_of_clock(globals, o, request);
   auto json = verdict_json(explanation.verdict);
   json["rules"] = Json::array();
   Table rows({{"RULE"}, {"VERDICT"}, {"PROVEN BY"}, {"WHY", false, true}});

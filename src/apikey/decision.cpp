@@ -43,7 +43,7 @@ class Judge {
   Says revoked() const { return says(!key_.revoked, [&] { return key_.revoked ? "it was revoked" : "it is in use"; }); }
   Says replaced() const {
     if (!key_.until) return Says::not_restricted;
-    return says(request_.time < *key_.until, [&] { return "it was rotated; the overlap ends at " + rfc3339(*key_.until); });
+    return says(request_.ends_by() < *key_.until, [&] { return "it was rotated; the overlap ends at " + rfc3339(*key_.until) + behind(); });
   }
   Says not_before() const {
     if (!key_.not_before) return Says::not_restricted;
@@ -51,7 +51,7 @@ class Judge {
   }
   Says expired() const {
     if (!key_.expires) return Says::not_restricted;
-    return says(request_.time < *key_.expires, [&] { return "valid until " + rfc3339(*key_.expires); });
+    return says(request_.ends_by() < *key_.expires, [&] { return "valid until " + rfc3339(*key_.expires) + behind(); });
   }
 
   Says ip() const {
@@ -109,6 +109,9 @@ class Judge {
   }
 
  private:
+  [[nodiscard]] std::string behind() const {
+    return request_.clock_behind() == 0 ? "" : "; the clock says " + rfc3339(request_.time) + ", but it has been " + rfc3339(request_.latest);
+  }
   template <class F>
   Says says(bool holds, F&& text) const {
     if (detail_ != nullptr) *detail_ = text();

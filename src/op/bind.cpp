@@ -90,6 +90,13 @@ void prove_reader(Context& context) {
   context.state().proven = true;
 }
 
+UnixTime recorded_at(Context& context) {
+  const auto number = context.state().head.value().checkpoint.size - 1;  // what is proven has an entry: init's
+  const auto time = parse_rfc3339(context.journal().entry(number).json().value("time", ""));
+  if (!time) throw Error::tampered("journal entry " + std::to_string(number) + " does not say when it was made", "run kmtool doctor");
+  return *time;
+}
+
 std::optional<std::string> signer_file_differs(Context& context, const std::string& use) {
   const auto path = signer_pem(context, use);
   if (is_lost(path)) return path.string() + " is lost";

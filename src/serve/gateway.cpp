@@ -210,7 +210,8 @@ void Gateway::check(const Head& head, const Peer& peer, Desk& desk, Answer& answ
   question.attributes.time = desk.time;
   question.attributes.microseconds = std::chrono::duration_cast<std::chrono::microseconds>(desk.begun.time_since_epoch()).count();
   registry_.refresh(desk.view);
-  if (const auto refusal = not_ready(desk.view.loaded.get(), question.attributes.time)) return refuse(*refusal, desk, answer);
+  question.attributes.latest = registry_.latest(desk.time, desk.view.loaded.get());
+  if (const auto refusal = not_ready(desk.view.loaded.get(), desk.time, question.attributes.latest)) return refuse(*refusal, desk, answer);
   if (question.two_keys) return refuse(Refusal::two_keys, desk, answer);
   if (question.client.garbled) return refuse(Refusal::forwarded, desk, answer);
   decide(question, desk, answer);
@@ -228,10 +229,10 @@ void Gateway::decide(const Question& question, Desk& desk, Answer& answer) {
   Counters::add(desk.counters->rules[verdict.allowed ? 0 : static_cast<std::size_t>(verdict.rule)]);
 }
 
-std::optional<Refusal> Gateway::not_ready(const Loaded* loaded, UnixTime now) const {
+std::optional<Refusal> Gateway::not_ready(const Loaded* loaded, UnixTime now, UnixTime latest) const {
   if (registry_.state_failed()) return Refusal::state;
   if (loaded == nullptr) return Refusal::no_snapshot;
-  if (now >= loaded->snapshot.header.not_after) return Refusal::snapshot_expired;
+  if (latest >= loaded->snapshot.header.not_after) return Refusal::snapshot_expired;
   if (now < loaded->snapshot.header.created - clock_tolerance) return Refusal::clock;
   return std::nullopt;
 }
@@ -252,8 +253,9 @@ void Gateway::admin(std::string_view path, Desk& desk, Answer& answer) {
 void Gateway::metrics(Answer& answer) const {
   Facts facts;
   registry_.tell(facts);
-  const UnixTime now = options_.clock();
-  facts.ready = facts.reloads > 0 && !registry_.state_failed() && now < facts.not_after && now >= facts.created - clock_tolerance;
+  const UnixTime now = options_.clock(), latest = std::max(registry_.latest(now, nullptr), facts.created);
+  facts.ready = facts.reloads > 0 && !registry_.state_failed() && latest < facts.not_after && now >= facts.created - clock_tolerance;
+  facts.clock_behind = apikey::Request::seconds_behind(now, latest);
   facts.usage_batches = batches_.load();
   facts.usage_failures = batch_failures_.load();
   facts.process_start = started_;
@@ -264,9 +266,12 @@ void Gateway::metrics(Answer& answer) const {
 
 void Gateway::health(Desk& desk, Answer& answer) const {
   registry_.refresh(desk.view);
-  const auto refusal = not_ready(desk.view.loaded.get(), options_.clock());
+  const UnixTime now = options_.clock(), latest = registry_.latest(now, desk.view.loaded.get());
+  const auto refusal = not_ready(desk.view.loaded.get(), now, latest);
   answer.status = refusal ? 503 : 200;
   answer.body = refusal ? std::string(explanation(*refusal)) + "\n" : "ok\n";
+  const auto behind = apikey::Request::seconds_behind(now, latest);
+  if (behind > 0) answer.body += "this host's clock is " + std::to_string(behind) + " s behind\n";
 }
 
 }  // namespace kmtool::serve

@@ -50,7 +50,8 @@ class Gateway {
  private:
   void check(const Head& head, const Peer& peer, Desk& desk, Answer& answer);
   void decide(const Question& question, Desk& desk, Answer& answer);
-  [[nodiscard]] std::optional<Refusal> not_ready(const Loaded* loaded, UnixTime now) const;
+  /// `latest`: the registry's.
+  [[nodiscard]] std::optional<Refusal> not_ready(const Loaded* loaded, UnixTime now, UnixTime latest) const;
   void refuse(Refusal refusal, Desk& desk, Answer& answer);
   void admin(std::string_view path, Desk& desk, Answer& answer);
   void metrics(Answer& answer) const;

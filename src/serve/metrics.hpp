@@ -52,6 +52,7 @@ struct Facts {
   UnixTime created = 0, not_after = 0, loaded = 0;
   bool file_accepted = false;  ///< the file that lies there now is the one that is served
   std::uint64_t reloads = 0, reload_failures = 0, usage_batches = 0, usage_failures = 0;
+  UnixTime clock_behind = 0;  ///< seconds
   double process_start = 0;
 };
 

@@ -47,7 +47,7 @@ Registry::Identity Registry::look() const {
 
 void Registry::poll(bool always) {
   look_and_load(always);
-  watch_expiry();
+  watch_clock();
   free_retired();
 }
 
@@ -72,16 +72,26 @@ void Registry::look_and_load(bool always) {
   }
 }
 
-void Registry::watch_expiry() {
-  std::uint64_t sequence = 0;
-  UnixTime created = 0, not_after = 0;
+void Registry::watch_clock() {
+  std::shared_ptr<Loaded> current;
   {
     const std::lock_guard hold(mutex_);
-    if (!current_) return;
-    const auto& header = current_->snapshot.header;
-    sequence = header.sequence, created = header.created, not_after = header.not_after;
+    current = current_;
   }
-  const UnixTime now = clock_(), left = not_after - now;
+  const UnixTime now = clock_(), known = latest(now, current.get());
+  const bool behind = apikey::Request::seconds_behind(now, known) > 0;
+  if (behind && !told_of_clock_) {
+    log_("warning: this host's clock says " + rfc3339(now) + ", but by itself or by the snapshot it has been " + rfc3339(known) +
+         ": whether keys have ended is judged by that; set the clock right, and where that time was wrong start the server again");
+  }
+  if (behind || known == now) told_of_clock_ = behind;  // once, until it has caught up
+  if (current) watch_expiry(current->snapshot.header, known);
+}
+
+void Registry::watch_expiry(const apikey::SnapshotHeader& header, UnixTime now) {
+  const auto sequence = header.sequence;
+  const auto created = header.created, not_after = header.not_after;
+  const UnixTime left = not_after - now;
   // Said once each: in the last fifth of its time, and when it is over.
   const auto say = [&](Told what, const std::string& line) {
     if (told_sequence_ == sequence && told_ >= what) return;

@@ -1,4 +1,5 @@
 #pragma once
+#include <algorithm>
 #include <atomic>
 #include <filesystem>
 #include <memory>
@@ -32,6 +33,21 @@ struct Loaded final : apikey::RateGate {
   Answer ask(const apikey::KeyEntry& key, std::uint32_t index, std::int64_t microseconds, bool only_look) override;
 };
 
+/// The latest time that a clock has shown. Any thread may ask.
+class LatestTime {
+ public:
+  /// The later of `now`, which is remembered, and of all before it.
+  UnixTime see(UnixTime now) noexcept {
+    UnixTime seen = seen_.load(std::memory_order_relaxed);
+    while (seen < now && !seen_.compare_exchange_weak(seen, now, std::memory_order_relaxed)) {
+    }
+    return std::max(seen, now);
+  }
+
+ private:
+  std::atomic<UnixTime> seen_{0};
+};
+
 /// Which snapshot is served. One thread calls poll(); any may ask.
 class Registry {
  public:
@@ -49,6 +65,11 @@ class Registry {
   };
   void refresh(View& view) const {
     if (view.generation != generation_.load(std::memory_order_acquire)) renew(view);
+  }
+  /// A time that has come, whatever the clock says now: it was there before, or the snapshot was signed then.
+  [[nodiscard]] UnixTime latest(UnixTime now, const Loaded* loaded) const noexcept {
+    const UnixTime seen = latest_.see(now);
+    return loaded == nullptr ? seen : std::max(seen, loaded->snapshot.header.created);
   }
   /// The state folder cannot be written: everything is denied.
   [[nodiscard]] bool state_failed() const noexcept { return state_failed_.load(std::memory_order_acquire); }
@@ -68,7 +89,8 @@ class Registry {
   bool take_again(const std::string& text);
   void settled();
   void say_serving(const Loaded& loaded) const;
-  void watch_expiry();
+  void watch_clock();
+  void watch_expiry(const apikey::SnapshotHeader& header, UnixTime now);
   void free_retired();
   void accept(const std::shared_ptr<Loaded>& next);
   void remember(const Loaded& loaded);
@@ -87,6 +109,8 @@ class Registry {
   std::string last_error_;
   enum class Told { nothing, ends, over } told_ = Told::nothing;  ///< of the snapshot of this number:
   std::uint64_t told_sequence_ = 0;
+  bool told_of_clock_ = false;
+  mutable LatestTime latest_;
   using Slots = std::vector<std::pair<std::uint64_t, std::shared_ptr<RateSlot>>>;
   Slots slots_;  ///< sorted by the number of the id
   std::vector<std::shared_ptr<Loaded>>

@@ -117,6 +117,32 @@ TEST_CASE("times: the first second in, the first second out") {
   CHECK(rule_of(KeyTable({key.entry}), made(5, 9).text, at) == Rule::secret);  // nobody without the key learns its state
 }
 
+TEST_CASE("a clock that was set back revives no key, and makes none valid that is not yet") {
+  auto ends = made(5), begins = made(6), rotated = made(7);
+  ends.entry.expires = 2000;
+  begins.entry.not_before = 2000;
+  rotated.entry.until = 2000;
+  const KeyTable table({ends.entry, begins.entry, rotated.entry});
+  Request request;
+  request.time = 1000;
+  for (const UnixTime latest : {UnixTime{0}, UnixTime{1000}, UnixTime{1999}}) {
+    request.latest = latest;
+    CHECK(rule_of(table, ends.text, request) == Rule::none);
+    CHECK(rule_of(table, rotated.text, request) == Rule::none);
+  }
+  request.latest = 2000;
+  CHECK(rule_of(table, ends.text, request) == Rule::expired);
+  CHECK(rule_of(table, rotated.text, request) == Rule::replaced);
+  CHECK(rule_of(table, begins.text, request) == Rule::not_before);
+  CHECK(request.clock_behind() == 1000);
+  for (const auto& rule : explain(table, ends.text, request, nullptr).rules) {
+    if (rule.rule == Rule::expired) CHECK(rule.detail.ends_with("the clock says 1970-01-01T00:16:40Z, but it has been 1970-01-01T00:33:20Z"));
+  }
+  request.time = 1999;  // clocks differ by that every day: no word of it, and the key has ended all the same
+  CHECK(request.clock_behind() == 0);
+  CHECK(rule_of(table, ends.text, request) == Rule::expired);
+}
+
 TEST_CASE("the rate comes last: who is denied otherwise takes nothing from it") {
   auto key = made(5);
   Restrictions restrictions;

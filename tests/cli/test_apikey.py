@@ -259,5 +259,27 @@ class Published(harness.Case):
         self.assertEqual(self.ok("apikey", "publish", "--out", out).err, "")
 
 
+@unittest.skipUnless(LATER, "needs faketime")
+class Clock(harness.Case):
+    def test_set_back(self):
+        """Whether a key has ended is judged by the journal's newest entry where the clock is behind it."""
+        self.home = self.embedded_home()
+        self.env["KMTOOL_HOME"] = str(self.home)
+        key = self.ok_json("apikey", "create", "--app", "shop", "--unrestricted", "--expires", "12h")["key"]
+        begins = self.ok_json("apikey", "create", "--app", "later", "--unrestricted", "--not-before", "12h")["key"]
+        words = ("apikey", "check", "--key-stdin", "--json")
+        self.assertEqual(self.kmtool(*words, stdin=key).code, 0)
+        self.assertEqual(self.kmtool(*words, stdin=key, env=LATER).json()["rule"], "expired")  # a look leaves no time behind
+        self.assertEqual(self.kmtool(*words, stdin=key).code, 0)
+        self.ok("gen", "tomorrow", "--role", "data", env=LATER)
+        result = self.kmtool(*words, stdin=key)
+        self.assertEqual((result.code, result.json()["rule"]), (1, "expired"), result)
+        self.assertIn("but the journal's newest entry was made at", result.err)
+        self.assertEqual(self.kmtool(*words, stdin=begins).json()["rule"], "not-before")
+        self.assertIn("but it has been", self.kmtool("apikey", "explain", "--key-stdin", stdin=key).out)
+        self.ok("gen", "today", "--role", "data")  # as the warning says: that clock was the wrong one
+        self.assertEqual(self.kmtool(*words, stdin=key).code, 0)
+
+
 if __name__ == "__main__":
     harness.main()

@@ -5,11 +5,13 @@ import pathlib
 import signal
 import threading
 import time
+import unittest
 
 import gateway
 import harness
 from gateway import key_text
 
+FAKETIME = harness.first_file("/usr/lib/*/faketime/libfaketimeMT.so.1")
 ONE, REVOKED = [{"number": 1}], [{"number": 1, "revoked": True}]
 
 
@@ -85,6 +87,42 @@ class Snapshots(gateway.GatewayCase):
     def test_a_clock_behind_the_snapshot(self):
         gate = self.gateway(data=self.signer.snapshot(ONE, created=time.time() + 3600, good_for=7200))
         self.denied(gate, "clock")
+
+    @unittest.skipUnless(FAKETIME, "needs faketime")
+    def test_a_clock_that_is_set_back(self):
+        clock, hour = self.dir / "clock", 3600
+        clock.write_text("+7200")
+        env = {"LD_PRELOAD": FAKETIME, "FAKETIME_TIMESTAMP_FILE": str(clock), "FAKETIME_NO_CACHE": "1", "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
+        between = gateway.rfc3339(time.time() + hour)
+        keys = [{"number": 1, "expires": between}, {"number": 2, "until": between}, {"number": 3, "not_before": between}, {"number": 4}]
+        gate = self.gateway(data=self.signer.snapshot(keys, good_for=6 * hour), env=env)
+        rules = lambda: [gate.ask(X_Api_Key=key_text(number)).rule for number in (1, 2, 3, 4)]
+        self.assertEqual(rules(), ["expired", "replaced", None, None])
+        clock.write_text("+0")
+        gate.wait(lambda: rules()[2] == "not-before")
+        self.assertEqual(rules(), ["expired", "replaced", "not-before", None])
+        self.assertGreater(gate.metrics()["kmtool_clock_behind_seconds"], hour)
+        self.assertIn("s behind", gate.ask("/healthz").body)
+        gate.wait(lambda: "set the clock right" in gate.text())
+        time.sleep(0.2)
+        self.assertEqual(gate.text().count("set the clock right"), 1)
+        clock.write_text("+7260")
+        gate.wait(lambda: gate.metrics()["kmtool_clock_behind_seconds"] == 0)
+        self.assertEqual(gate.ask("/healthz").body, "ok\n")
+
+    def test_what_has_ended_when_the_snapshot_was_made(self):
+        """The clock is behind the publisher's, within what is tolerated: the snapshot's time has come all the same."""
+        now = time.time()
+        keys = [{"number": 1, "expires": gateway.rfc3339(now + 60)}, {"number": 2, "expires": gateway.rfc3339(now + 600)}]
+        gate = self.gateway(data=self.signer.snapshot(keys, created=now + 120))
+        self.denied(gate, "expired")
+        self.assertEqual(gate.ask(X_Api_Key=key_text(2)).status, 200)
+        words = ("--snapshot", self.snapshot, "--signer", self.signer.pem, "--key-stdin")
+        result = self.kmtool("apikey", "check", *words, "--json", stdin=key_text(1))
+        self.assertEqual((result.code, result.json()["rule"]), (1, "expired"), result)
+        self.assertIn("but the snapshot was made at", result.err)
+        self.assertEqual(self.kmtool("apikey", "check", *words, stdin=key_text(2)).code, 0)
+        self.assertIn("but it has been", self.kmtool("apikey", "explain", *words, stdin=key_text(1)).out)
 
     def test_no_restart_revives_a_key(self):
         gate = self.gateway(ONE, sequence=3)

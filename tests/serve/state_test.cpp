@@ -6,6 +6,7 @@
 #include "kmtool/core/file.hpp"
 #include "serve/answer.hpp"
 #include "serve/metrics.hpp"
+#include "serve/registry.hpp"
 
 using namespace kmtool;
 using namespace kmtool::serve;
@@ -62,6 +63,14 @@ TEST_CASE("a file in another spelling is not believed") {
   }
   write_private_file(dir / "state" / "sequence", view(good), true);
   CHECK(State(dir / "state").sequence() == 7);
+}
+
+TEST_CASE("the latest time that a clock has shown") {
+  LatestTime latest;
+  CHECK(latest.see(1000) == 1000);
+  CHECK(latest.see(400) == 1000);
+  CHECK(latest.see(1001) == 1001);
+  CHECK(latest.see(1000) == 1001);
 }
 
 TEST_CASE("answers") {

@@ -133,6 +133,8 @@ std::string catalogued_at(const Context& context, const std::filesystem::path& p
 
 /// From here on the rows of a reader are of one moment and proven under signers/log.pem. Throws damaged (65).
 void prove_reader(Context& context);
+/// When the newest entry under the proven checkpoint was made: the clock has been there. Call once the head is proven.
+UnixTime recorded_at(Context& context);
 
 /// Finishes or undoes every open intent; returns what was done, one line each. Called by Context::open(mutation) too.
 std::vector<std::string> recover(Context& context);
