@@ -175,6 +175,11 @@ void prepare_sink(Context& context, Need need) {
   if (by_command || is_command_in_force(context)) context.state().sink_runner = std::make_unique<Runner>();
 }
 
+void require_sink_runner(Context& context) {
+  if (context.state().sink_runner || std::ranges::none_of(sinks(context), [](const Sink& sink) { return sink.where.starts_with(to_command); })) return;
+  throw Error::busy("policy.json names a program as checkpoint_sink since this command was started", "run the command again: it can start that program then");
+}
+
 std::optional<Sink> outgoing_sink(Context& context) {
   auto sink = sink_in_force(context);
   if (sink.where.empty() || !is_outgoing(context, sink)) return std::nullopt;

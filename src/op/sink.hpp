@@ -10,6 +10,9 @@ namespace kmtool::op {
 /// Before a module is loaded: the process that will start the sink's command, where it has one. Throws what command_words() does where
 /// something will be changed; who only looks may have a refusal to record, and needs no sink before that.
 void prepare_sink(Context& context, Need need);
+/// After policy.json was read again: a program that it names since then cannot be started from a process that has loaded the token's module.
+/// Throws busy (75).
+void require_sink_runner(Context& context);
 /// The policy in force changes to that of policy.json: the sink so far, where it is another and known from the record.
 std::optional<Sink> outgoing_sink(Context& context);
 /// From here on checkpoints go to policy.json's sink too, where it has one; it has taken the newest one. Throws io (74).

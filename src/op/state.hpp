@@ -1,9 +1,12 @@
 #pragma once
+#include <sys/types.h>
+
 #include <map>
 #include <memory>
 #include <optional>
 #include <string>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "kmtool/core/runner.hpp"
@@ -42,6 +45,7 @@ struct Context::State {
   std::optional<Error> in_doubt;  ///< the commit of an outcome failed on the disk: only a new process can tell whether it is there
   bool rotation_cut_off = false;  ///< log.pem is still the older log signer's: finish_signer_rotation() is due
   bool turn_given = false;  ///< the mutation lock was given back for a while: take_turn() comes before the next entry
+  std::pair<dev_t, ino_t> journal_given{};  ///< the journal's file when it was
   std::unique_ptr<Runner> sink_runner;  ///< starts the command of policy's checkpoint_sink
   std::optional<std::vector<Sink>> sinks;  ///< where checkpoints go, once it was asked: the accepted policy's; two while that changes
   std::string untold;                   ///< why the sink that is switched off does not know it, where that was forced
