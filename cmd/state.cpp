@@ -2,6 +2,7 @@
 
 #include "common.hpp"
 #include "kmtool/core/count.hpp"
+#include "kmtool/domain/name.hpp"
 
 namespace kmtool::cmd {
 
@@ -43,7 +44,7 @@ void print(Globals& globals, const op::Context& context, const keys::StateResult
   for (const auto& bundle : result.affected)
     globals.out.line("affected: " + bundle.path + " (" + counted(bundle.records, "record") + ")");
   for (const auto& label : result.exposed)
-    globals.out.line("exposed: " + label + " was under it and is active: kmtool rotate " + label.substr(0, label.find('@')));
+    globals.out.line("exposed: " + label + " was under it and is active: kmtool rotate " + name_in(label));
 }
 
 int run(Globals& globals, const StateOptions& o) {

@@ -2,6 +2,7 @@
 #include "kept.hpp"
 #include "kmtool/core/encoding.hpp"
 #include "kmtool/core/text.hpp"
+#include "kmtool/domain/name.hpp"
 #include "kmtool/transfer/transfer.hpp"
 
 namespace kmtool::cmd {
@@ -29,7 +30,7 @@ int run(Globals& globals, WrapOptions& o) {
   const auto target = request.all ? std::string("--all") : join(request.keys, " ");
   return op::recorded(options, op::Need::mutation, "wrap", target, [&](op::Context& context) {
     const auto made = transfer::wrap(context, request);
-    for (const auto& label : made.exposed) warn(globals, label + " was under a compromised kek: the bundle calls it compromised; kmtool rotate " + label.substr(0, label.find('@')));
+    for (const auto& label : made.exposed) warn(globals, label + " was under a compromised kek: the bundle calls it compromised; kmtool rotate " + name_in(label));
     if (json_wanted(globals)) {
       Json json{{"bundle", made.bundle.id}, {"out", made.bundle.path}, {"records", made.bundle.records}, {"recipients", Json::array()}};
       for (const auto& recipient : made.recipients) {

@@ -22,18 +22,6 @@ constexpr UnixTime first_time = 0, last_time = 253402300799;  // 1970 … 9999-1
 
 bool is_time(UnixTime time) { return time >= first_time && time <= last_time; }
 
-bool is_digits(std::string_view text) {
-  return !text.empty() && std::all_of(text.begin(), text.end(), [](char c) { return c >= '0' && c <= '9'; });
-}
-
-/// `root@1`
-bool is_label(std::string_view text) {
-  const auto at = text.find('@');
-  if (at == std::string_view::npos || !is_name(text.substr(0, at))) return false;
-  const std::string_view version = text.substr(at + 1);
-  return is_digits(version) && version.size() <= 6 && version.front() != '0';
-}
-
 bool is_mechanism(std::string_view text) {
   return !text.empty() && text.size() <= 64 && std::all_of(text.begin(), text.end(), [](char c) {
     return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_';
@@ -75,7 +63,7 @@ void check_recipient(const Recipient& recipient, const JsonFail& fail) {
                      strength_of(recipient.type)));
   }
   if (recipient.is_public()) return check_public_recipient(recipient, fail);
-  if (!is_label(recipient.kek)) fail("field \"kek\": expected a name and a version such as root@1");
+  if (!is_version_label(recipient.kek)) fail("field \"kek\": expected a name and a version such as root@1");
   if (recipient.id.size() != id_size) fail("field \"id\": expected 16 bytes");
   if (!role_has(Role::kek, recipient.type)) fail(fmt::format("type {} is not one of a kek", to_text(recipient.type)));
 }

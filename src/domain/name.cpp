@@ -53,6 +53,13 @@ KeyRef KeyRef::parse(std::string_view text) {
 
 std::string KeyRef::text() const { return version ? label_of(name, *version) : name; }
 
+bool is_version_label(std::string_view text) {
+  const auto at = text.find('@');
+  return at != std::string_view::npos && is_name(text.substr(0, at)) && version_from(text.substr(at + 1)).has_value();
+}
+
+std::string name_in(std::string_view label) { return std::string(label.substr(0, label.find('@'))); }
+
 std::string label_of(const std::string& name, int version) { return name + "@" + std::to_string(version); }
 
 }  // namespace kmtool

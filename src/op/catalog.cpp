@@ -118,6 +118,11 @@ std::size_t destroy_objects(Context& context, const VersionRecord& version) {
   return count;
 }
 
+std::optional<VersionRecord> Context::find_version(const std::string& label) const {
+  const auto ref = KeyRef::parse(label);
+  return ref.version ? find_version(ref.name, *ref.version) : std::nullopt;
+}
+
 VersionRecord Context::resolve(const std::string& reference) const {
   const auto ref = KeyRef::parse(reference);
   const auto key = find_key(ref.name);

@@ -3,7 +3,6 @@
 #include <algorithm>
 
 #include "kmtool/core/encoding.hpp"
-#include "kmtool/domain/name.hpp"
 #include "op/state.hpp"
 
 namespace kmtool::op {
@@ -20,6 +19,9 @@ std::string original_of(const Context::State& state, std::string id) {
   }
   return id;
 }
+
+/// `payments@1` of `payments@1#0a1b...`
+std::string label_in_name(const std::string& name) { return name.substr(0, name.find('#')); }
 
 }  // namespace
 
@@ -73,7 +75,7 @@ std::string name_now(Context& context, const std::string& name) { return name_no
 std::string name_now(const Context& context, const Context::State& state, const std::string& name) {
   const auto id = id_in_name(name);
   if (id.empty()) return name;
-  const auto label = name.substr(0, name.find('#'));
+  const auto label = label_in_name(name);
   const auto version = version_named(context, label);
   if (!version) return name;
   const auto own = hex(version->id);
@@ -83,15 +85,14 @@ std::string name_now(const Context& context, const Context::State& state, const 
 std::set<std::string> with_bare_labels(const Context& context, const std::vector<std::string>& names) {
   std::set<std::string> found(names.begin(), names.end());
   for (const auto& name : names) {
-    if (const auto label = name.substr(0, name.find('#')); !version_named(context, label)) found.insert(label);
+    if (const auto label = label_in_name(name); !version_named(context, label)) found.insert(label);
   }
   return found;
 }
 
 std::optional<VersionRecord> version_named(const Context& context, const std::string& name) {
   if (!id_in_name(name).empty()) return std::nullopt;
-  const auto ref = KeyRef::parse(name);
-  return context.find_version(ref.name, ref.version.value_or(0));
+  return context.find_version(name);
 }
 
 std::string id_in_name(const std::string& name) {

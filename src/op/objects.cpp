@@ -10,6 +10,7 @@
 #include "kmtool/core/encoding.hpp"
 #include "kmtool/core/text.hpp"
 #include "kmtool/crypto/digest.hpp"
+#include "kmtool/domain/name.hpp"
 #include "kmtool/op/bundle_out.hpp"
 #include "kmtool/tlog/cosignature.hpp"
 #include "kmtool/pkcs11/survey.hpp"
@@ -132,12 +133,8 @@ std::set<std::string> other_homes(Context& context) { return other_homes(context
 std::optional<KeyRef> named_as_version(const pkcs11::Object& object) {
   constexpr std::size_t id_octets = 16;
   if (object.id.size() != id_octets) return std::nullopt;
-  try {
-    auto ref = KeyRef::parse(object.label);
-    return ref.version ? std::optional(std::move(ref)) : std::nullopt;
-  } catch (const Error&) {  // some other label
-    return std::nullopt;
-  }
+  if (!is_version_label(object.label)) return std::nullopt;
+  return KeyRef::parse(object.label);
 }
 
 namespace {

@@ -79,8 +79,7 @@ bool keys_complete(Context& context, const Plan& plan, std::map<std::string, Byt
 /// The signed intent itself says, in the catalog, that these versions are destroyed: what is left of their objects goes.
 void finish_destroying(Context& context, const Plan& plan, std::vector<std::string>& done) {
   for (const auto& label : plan.destroys) {
-    const auto ref = KeyRef::parse(label);
-    const auto version = context.find_version(ref.name, ref.version.value_or(0));
+    const auto version = context.find_version(label);
     if (!version || version->state != State::destroyed) {
       throw Error::tampered("an open intent would destroy " + label + ", which the catalog does not call destroyed",
                             "the intent was planted or the journal is damaged; nothing was destroyed");

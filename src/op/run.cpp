@@ -101,8 +101,7 @@ journal::Draft draft_of(const Plan& plan, journal::Phase phase) {
 /// True while every object that was to be destroyed still stands.
 bool untouched(Context& context, const Plan& plan) try {
   for (const auto& label : plan.destroys) {
-    const auto ref = KeyRef::parse(label);
-    const auto version = context.find_version(ref.name, ref.version.value_or(0));
+    const auto version = context.find_version(label);
     if (!version || context.token().find_by_id(version->id).size() < parts_of(version->role).size()) return false;
   }
   return true;

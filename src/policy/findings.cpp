@@ -4,6 +4,7 @@
 #include <array>
 
 #include "kmtool/core/text.hpp"
+#include "kmtool/domain/name.hpp"
 #include "kmtool/policy/objects.hpp"
 #include "policy/tools.hpp"
 
@@ -51,12 +52,12 @@ std::string fix_of(const Check& check, const ObjectFacts& object) {
   fill(fix, "{id}", object.id.empty() ? "HEX" : object.id);
   fill(fix, "{type}", tool_type(object.kind));
   fill(fix, "{version}", version);
-  fill(fix, "{key}", version.substr(0, version.find('@')));
+  fill(fix, "{key}", name_in(version));
   fill(fix, "{label}", shell_word(object.label));
   return fix;
 }
 
-bool is_version_label(const std::string& label) {
+bool resembles_version_label(const std::string& label) {
   const auto at = label.find('@');
   if (at == 0 || at == std::string::npos || at > 64 || at + 1 == label.size() || label.size() - at > 7) return false;
   const auto in = [](char c, std::string_view more) {
@@ -106,7 +107,7 @@ std::string_view to_text(ObjectKind kind) {
 bool ObjectFacts::kmtool_made() const {
   if (owner != Owner::nobody) return true;
   const bool sealed = !holds_secret() || (is_private.value_or(false) && sensitive.value_or(false));
-  return is_version_label(label) && id.size() == 32 && sealed && modifiable == false;
+  return resembles_version_label(label) && id.size() == 32 && sealed && modifiable == false;
 }
 
 std::string ObjectFacts::usages() const {

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "kmtool/core/text.hpp"
+#include "kmtool/domain/name.hpp"
 #include "kmtool/policy/policy.hpp"
 #include "policy/judging.hpp"
 #include "policy/tools.hpp"
@@ -61,7 +62,7 @@ std::string described(const KeyFacts& key) {
   return fmt::format("{} ({}, {} bits)", printable(key.label), to_text(key.type), key.strength);
 }
 
-std::string name_of(const KeyFacts& key) { return printable(key.label.substr(0, key.label.find('@'))); }
+std::string name_of(const KeyFacts& key) { return printable(name_in(key.label)); }
 
 Violation never(const char* rule, std::string what, std::string hint, Severity severity) {
   return {.rule = rule, .severity = severity, .what = std::move(what), .hint = std::move(hint)};

@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
 #include "kmtool/core/text.hpp"
+#include "kmtool/domain/name.hpp"
 #include "kmtool/policy/use.hpp"
 #include "policy/judging.hpp"
 #include "policy/tools.hpp"
@@ -25,7 +26,7 @@ std::string_view remainder_of(Use use) {
 
 void judge_state(const KeyFacts& key, Use use, UnixTime now, std::vector<Violation>& found) {
   const std::string label = printable(key.label);
-  const std::string name = label.substr(0, label.find('@'));
+  const std::string name = name_in(label);
   const std::string rotate = fmt::format("use the active version ({}), or make a new one: kmtool rotate {}", name, name);
   if (key.state == State::pre_activation || key.state == State::suspended) {
     const bool suspended = key.state == State::suspended;

@@ -225,8 +225,7 @@ void only_what_is_there(op::Context& context, const std::string& kek, Labels& la
   std::map<std::string, op::VersionRecord> versions;
   std::vector<Bytes> ids;
   for (const auto& label : labels) {
-    const auto ref = KeyRef::parse(label);
-    ids.push_back(versions.emplace(label, context.find_version(ref.name, ref.version.value_or(0)).value()).first->second.id);
+    ids.push_back(versions.emplace(label, context.find_version(label).value()).first->second.id);
   }
   const auto located = context.token().locate(ids);
   for (const auto& [label, version] : versions) {

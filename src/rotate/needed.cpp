@@ -47,8 +47,7 @@ bool Needed::stands_elsewhere(const op::VersionRecord& version) {
   if (catalog().copies.same_key(version.id).size() == 1) return false;
   for (const auto& label : labels_of(version)) {
     if (label == version.label()) continue;
-    const auto ref = KeyRef::parse(label);
-    const auto other = context_.find_version(ref.name, ref.version.value_or(0));
+    const auto other = context_.find_version(label);
     if (other && other->state != State::destroyed) return true;
   }
   return false;

@@ -10,6 +10,7 @@
 #include "kmtool/core/count.hpp"
 #include "kmtool/core/file.hpp"
 #include "kmtool/core/text.hpp"
+#include "kmtool/domain/name.hpp"
 #include "kmtool/keys/gen.hpp"
 #include "kmtool/keys/state.hpp"
 #include "kmtool/keys/succeed.hpp"
@@ -123,7 +124,7 @@ class Run {
     if (!request_.names.empty()) {
       std::set<std::string> seen;
       for (const auto& name : request_.names) {
-        if (name.find('@') != std::string::npos) throw Error::usage(name + ": a key is rotated, not a version of it", "kmtool rotate " + name.substr(0, name.find('@')));
+        if (name.find('@') != std::string::npos) throw Error::usage(name + ": a key is rotated, not a version of it", "kmtool rotate " + name_in(name));
         const auto known = context_.find_key(name);
         if (!known) (void)context_.resolve(name);  // says what is near
         if (!seen.insert(name).second) throw Error::usage("the key " + name + " was named twice");
@@ -170,7 +171,7 @@ class Run {
     if (unbundled_.empty()) return;
     std::vector<std::string> names, labels, before;
     for (const auto& [label, old] : unbundled_) {
-      names.push_back(label.substr(0, label.find('@')));
+      names.push_back(name_in(label));
       labels.push_back(label);
       before.push_back(old);
     }

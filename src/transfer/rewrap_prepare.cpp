@@ -26,9 +26,8 @@ bool protects(const op::VersionRecord& version, UnixTime now) {
 
 /// Is this recipient a version of that KEK? The version may be destroyed: the token has it again under another name then.
 bool is_version_of(const op::Context& context, const bundle::Recipient& recipient, const std::string& name) {
-  const auto ref = KeyRef::parse(recipient.kek);
-  if (ref.name != name) return false;
-  const auto version = context.find_version(name, ref.version.value_or(0));
+  if (name_in(recipient.kek) != name) return false;
+  const auto version = context.find_version(recipient.kek);
   return version && version->id == recipient.id;
 }
 

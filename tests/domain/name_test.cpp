@@ -59,3 +59,14 @@ TEST_CASE("key references") {
   }
   CHECK(label_of("payments", 3) == "payments@3");
 }
+
+TEST_CASE("labels of versions, and whose they are") {
+  for (const char* label : {"payments@3", "a.b@120", "p@999999"}) CHECK(is_version_label(label));
+  for (const char* other : {"", "payments", "@", "@3", "p@", "p@0", "p@01", "p@1000000", "p@1@2", "p@x", "p @1", "payments@1#0a1b"}) {
+    CAPTURE(other);
+    CHECK_FALSE(is_version_label(other));
+  }
+  CHECK(name_in("payments@3") == "payments");
+  CHECK(name_in("payments") == "payments");
+  CHECK(name_in("") == "");
+}

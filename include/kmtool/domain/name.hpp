@@ -21,5 +21,9 @@ struct KeyRef {
 
 /// `payments@3`, the CKA_LABEL of a version.
 std::string label_of(const std::string& name, int version);
+/// Is this the label of a version? What KeyRef::parse() takes, with a version in it.
+bool is_version_label(std::string_view text);
+/// `payments` of `payments@3`: whose version a label names. A text without a version is all name.
+std::string name_in(std::string_view label);
 
 }  // namespace kmtool

@@ -71,6 +71,8 @@ class Context {
   // -- catalog (proven where the context is a mutation, else as stored) ----------------------------------------------
   [[nodiscard]] std::optional<KeyRecord> find_key(const std::string& name) const;
   [[nodiscard]] std::optional<VersionRecord> find_version(const std::string& name, int version) const;
+  /// The version that this label names (`payments@3`); nullopt for a name alone. Throws usage (64) where it is neither.
+  [[nodiscard]] std::optional<VersionRecord> find_version(const std::string& label) const;
   [[nodiscard]] std::vector<KeyRecord> keys() const;
   [[nodiscard]] std::vector<VersionRecord> versions() const;
   [[nodiscard]] std::vector<SignerRecord> signers() const;
