@@ -116,7 +116,7 @@ void snapshot(Text& text, const Facts& facts) {
   text.single("kmtool_apikey_usage_failures_total", "counter",
               "Batches of usage that could not be written and are kept for the next.", facts.usage_failures);
   text.single("kmtool_clock_behind_seconds", "gauge",
-              "How far this host's clock is behind the latest time it has shown, or the snapshot was made at.", facts.clock_behind);
+              "How far this host's clock is behind the time that has passed since it was right, or since the snapshot was made.", facts.clock_behind);
   text.single("process_start_time_seconds", "gauge", "When this process was started.", facts.process_start);
   text.family("kmtool_build_info", "gauge", "Which kmtool this is.");
   text.value("version=\"" KMTOOL_VERSION "\"", 1);

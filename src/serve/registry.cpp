@@ -78,7 +78,9 @@ void Registry::watch_clock() {
     const std::lock_guard hold(mutex_);
     current = current_;
   }
-  const UnixTime now = clock_(), known = latest(now, current.get());
+  const UnixTime now = clock_();
+  known_.look(now, std::chrono::steady_clock::now());
+  const UnixTime known = latest(now, current.get());
   const bool behind = apikey::Request::seconds_behind(now, known) > 0;
   if (behind && !told_of_clock_) {
     log_("warning: this host's clock says " + rfc3339(now) + ", but by itself or by the snapshot it has been " + rfc3339(known) +

@@ -11,6 +11,7 @@
 
 #include "kmtool/apikey/snapshot.hpp"
 #include "kmtool/serve/serve.hpp"
+#include "known_time.hpp"
 #include "metrics.hpp"
 #include "state.hpp"
 
@@ -33,21 +34,6 @@ struct Loaded final : apikey::RateGate {
   Answer ask(const apikey::KeyEntry& key, std::uint32_t index, std::int64_t microseconds, bool only_look) override;
 };
 
-/// The latest time that a clock has shown. Any thread may ask.
-class LatestTime {
- public:
-  /// The later of `now`, which is remembered, and of all before it.
-  UnixTime see(UnixTime now) noexcept {
-    UnixTime seen = seen_.load(std::memory_order_relaxed);
-    while (seen < now && !seen_.compare_exchange_weak(seen, now, std::memory_order_relaxed)) {
-    }
-    return std::max(seen, now);
-  }
-
- private:
-  std::atomic<UnixTime> seen_{0};
-};
-
 /// Which snapshot is served. One thread calls poll(); any may ask.
 class Registry {
  public:
@@ -68,7 +54,7 @@ class Registry {
   }
   /// A time that has come, whatever the clock says now: it was there before, or the snapshot was signed then.
   [[nodiscard]] UnixTime latest(UnixTime now, const Loaded* loaded) const noexcept {
-    const UnixTime seen = latest_.see(now);
+    const UnixTime seen = std::max(now, known_.get());
     return loaded == nullptr ? seen : std::max(seen, loaded->snapshot.header.created);
   }
   /// The state folder cannot be written: everything is denied.
@@ -110,7 +96,7 @@ class Registry {
   enum class Told { nothing, ends, over } told_ = Told::nothing;  ///< of the snapshot of this number:
   std::uint64_t told_sequence_ = 0;
   bool told_of_clock_ = false;
-  mutable LatestTime latest_;
+  KnownTime known_;
   using Slots = std::vector<std::pair<std::uint64_t, std::shared_ptr<RateSlot>>>;
   Slots slots_;  ///< sorted by the number of the id
   std::vector<std::shared_ptr<Loaded>>

@@ -106,7 +106,11 @@ class Snapshots(gateway.GatewayCase):
         gate.wait(lambda: "set the clock right" in gate.text())
         time.sleep(0.2)
         self.assertEqual(gate.text().count("set the clock right"), 1)
+        clock.write_text("+90000")  # for a moment: everything has ended, but not for good
+        gate.wait(lambda: gate.ask(X_Api_Key=key_text(4)).rule == "snapshot-expired")
+        time.sleep(0.2)
         clock.write_text("+7260")
+        gate.wait(lambda: rules() == ["expired", "replaced", None, None])
         gate.wait(lambda: gate.metrics()["kmtool_clock_behind_seconds"] == 0)
         self.assertEqual(gate.ask("/healthz").body, "ok\n")
 

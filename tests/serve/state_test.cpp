@@ -65,12 +65,29 @@ TEST_CASE("a file in another spelling is not believed") {
   CHECK(State(dir / "state").sequence() == 7);
 }
 
-TEST_CASE("the latest time that a clock has shown") {
-  LatestTime latest;
-  CHECK(latest.see(1000) == 1000);
-  CHECK(latest.see(400) == 1000);
-  CHECK(latest.see(1001) == 1001);
-  CHECK(latest.see(1000) == 1001);
+TEST_CASE("what time it must be: a clock may be corrected, jump ahead for a while, and be set back") {
+  using namespace std::chrono_literals;
+  KnownTime known;
+  KnownTime::Steady start{};
+  CHECK(known.get() == 0);
+  known.look(1000, start);
+  CHECK(known.get() == 1000);
+  known.look(1013, start + 10s);
+  CHECK(known.get() == 1013);  // corrected by three seconds
+  known.look(400, start + 20s);
+  CHECK(known.get() == 1023);  // time passes all the same
+  known.look(90000, start + 30s);
+  known.look(90500, start + 530s);
+  CHECK(known.get() == 1533);
+  known.look(1534, start + 531s);
+  CHECK(known.get() == 1534);  // put right before it counted
+  known.look(90000, start + 540s);
+  known.look(90599, start + 1139s);
+  CHECK(known.get() == 2142);
+  known.look(90600, start + 1140s);
+  CHECK(known.get() == 90600);  // ten minutes
+  known.look(2143, start + 1150s);
+  CHECK(known.get() == 90610);
 }
 
 TEST_CASE("answers") {
