@@ -17,9 +17,7 @@ int report(Globals& globals, const std::string& verb, const std::string& path, c
 }
 
 int backup(Globals& globals, const std::string& file) {
-  auto options = options_of(globals);
-  options.settled = !globals.dry_run;  // files and journal of one moment: nothing may change them while they are copied
-  auto context = op::Context::open(options, op::Need::reader);
+  auto context = op::Context::open(options_of(globals), op::Need::reader);
   if (globals.dry_run) return report(globals, "would write", home::check_output(file, globals.force).string(), op::backup_names(context));
   const auto files = op::backup_home(context, file);
   if (context.home.config.embedded) {

@@ -1,6 +1,11 @@
+#include <sys/stat.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <cstdio>
+#include <optional>
+#include <thread>
+#include <utility>
 
 #include "kmtool/core/encoding.hpp"
 #include "kmtool/core/file.hpp"
@@ -70,24 +75,67 @@ std::vector<std::string> backup_names(const Context& context) {
   return names;
 }
 
-std::vector<std::string> backup_home(Context& context, const std::filesystem::path& file) {
-  const auto target = home::check_output(file, context.options.overwrite);
-  const auto& root = context.home.paths.root;
+namespace {
+
+/// What the home's plain files say, and which file its journal is. Nothing while a restore is being put into place.
+struct Plain {
+  std::vector<std::pair<std::string, std::string>> files;  ///< name, text
+  std::pair<dev_t, ino_t> journal{};
+  bool operator==(const Plain&) const = default;
+};
+
+std::optional<Plain> plain_of(const home::Paths& paths) {
+  Plain found;
+  struct stat info {};
+  if (stat(paths.journal().c_str(), &info) != 0) throw Error::from_errno("read", paths.journal().string(), errno);
+  found.journal = {info.st_dev, info.st_ino};
+  for (const auto& name : plain_files(paths)) found.files.emplace_back(name, read_file(paths.root / name));
+  std::error_code ignored;
+  if (std::filesystem::exists(std::filesystem::symlink_status(paths.restore_decided(), ignored))) return std::nullopt;
+  return found;
+}
+
+/// One copy of all into `folder`, and its names; nothing where files changed meanwhile. Without a lock: a checkpoint sink may make backups,
+/// and it runs under the lock of the command that it is told by.
+std::optional<std::vector<journal::Archived>> copy_home(const home::Paths& paths, const std::filesystem::path& folder) {
+  const auto before = plain_of(paths);
+  if (!before) return std::nullopt;
   std::vector<journal::Archived> files;
-  for (const auto& name : plain_files(context.home.paths)) files.push_back({name, root / name});
+  for (const auto& [name, text] : before->files) {
+    make_private_dir((folder / name).parent_path());
+    write_private_file(folder / name, view(text), true);
+    files.push_back({name, folder / name});
+  }
+  journal::Journal::open(paths.journal(), journal::Journal::Mode::read).copy_to(folder / "journal.db");
+  files.push_back({"journal.db", folder / "journal.db"});
+  if (const auto usage = journal::UsageStore::open_existing(paths.root / usage_name)) {
+    usage->copy_to(folder / usage_name);
+    files.push_back({usage_name, folder / usage_name});
+  }
+  if (plain_of(paths) != before) return std::nullopt;
+  return files;
+}
+
+}  // namespace
+
+std::vector<std::string> backup_home(Context& context, const std::filesystem::path& file) {
+  constexpr int most_tries = 10;
+  const auto target = home::check_output(file, context.options.overwrite);
   const Scratch scratch(target.parent_path());
-  context.journal().copy_to(scratch.path / "journal.db");
-  files.push_back({"journal.db", scratch.path / "journal.db"});
-  if (const auto usage = journal::UsageStore::open_existing(root / usage_name)) {
-    usage->copy_to(scratch.path / usage_name);
-    files.push_back({usage_name, scratch.path / usage_name});
+  std::optional<std::vector<journal::Archived>> files;
+  for (int tries = 0; !files; ++tries) {
+    if (tries == most_tries) throw Error::busy("the files of the home " + context.home.paths.root.string() + " changed each time they were copied", "run the command again when nobody changes them");
+    if (tries > 0) std::this_thread::sleep_for(std::chrono::milliseconds(200));
+    const auto folder = scratch.path / std::to_string(tries);
+    make_private_dir(folder);
+    files = copy_home(context.home.paths, folder);
   }
   AtomicFile archive(target, context.options.overwrite, scratch.path / "archive");
-  journal::write_archive(archive.temporary(), files);
+  journal::write_archive(archive.temporary(), *files);
   archive.commit();
   std::vector<std::string> names;
-  names.reserve(files.size());
-  for (const auto& entry : files) names.push_back(entry.name);
+  names.reserve(files->size());
+  for (const auto& entry : *files) names.push_back(entry.name);
   return names;
 }
 

@@ -1,12 +1,14 @@
 """Homes that are lost, moved, restored, or put back to an older state: nothing of them is destroyed."""
 
 import fcntl
+import itertools
 import json
 import os
 import pathlib
 import shutil
 import sqlite3
 import subprocess
+import threading
 import time
 import unittest
 
@@ -183,58 +185,59 @@ class Homes(harness.Case):
 
 
 class Backup(harness.Case):
-    """A backup is of one moment: it waits for whoever changes the home, and he for it."""
+    """A backup is of one moment, and waits for nobody."""
 
     def setUp(self):
         self.home = self.embedded_home(self.id().rsplit(".", 1)[-1])
         self.file = self.dir / f"{self.home.name}.kmh"
 
-    @staticmethod
-    def has_open(process, file):
-        try:
-            return any(path.resolve() == file for path in pathlib.Path(f"/proc/{process}/fd").iterdir())
-        except OSError:  # it closed one while we looked
-            return False
+    def inside(self, name):
+        database = sqlite3.connect(self.file)
+        data = database.execute("SELECT data FROM sqlar WHERE name = ? AND sz = length(data)", (name,)).fetchone()[0]
+        database.close()
+        return data
 
-    def waiting_backup(self, meanwhile):
-        """Its exit code and standard error; `meanwhile` is done while the home's lock is held and the backup waits for it."""
+    def test_beside_a_change(self):
         with open(self.home / "mutate.lock", "ab") as lock:
             os.chmod(lock.fileno(), 0o600)
             fcntl.flock(lock, fcntl.LOCK_EX)
-            words = [harness.BINARY, "home", "backup", self.file]
-            backup = subprocess.Popen(words, env=dict(self.env, KMTOOL_HOME=str(self.home)), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-            until = time.monotonic() + 30
-            while not self.has_open(backup.pid, self.home / "mutate.lock"):
-                self.assertIsNone(backup.poll(), "it did not wait")
-                self.assertLess(time.monotonic(), until)
-                time.sleep(0.01)
-            self.assertFalse(self.file.exists())
-            self.ok("list", home=self.home)  # who only looks does not wait
-            self.ok("home", "backup", self.file, "--dry-run", home=self.home)
-            meanwhile()
-        err = backup.communicate(timeout=60)[1].decode()
-        return backup.returncode, err
+            self.ok("home", "backup", self.file, home=self.home)
 
-    def test_it_waits_for_a_change(self):
-        policy, key = self.home / "policy.json", self.home / "signers" / "log.pem"
-        changed = {"policy.json": policy.read_bytes() + b"// later\n", "signers/log.pem": key.read_bytes() + b"\n"}
+    def test_by_a_checkpoint_sink(self):
+        """It runs while the command that tells it holds the home."""
+        program = self.dir / "push"
+        program.write_text(f"#!/bin/sh\n{harness.BINARY} --home {self.home} home backup {self.file} --force\n")
+        program.chmod(0o700)
+        policy = self.home / "policy.json"
+        policy.write_text(policy.read_text().replace('"checkpoint_sink": null', f'"checkpoint_sink": "exec:{program}"'))
+        self.ok("policy", "accept", home=self.home)
+        self.ok("gen", "k", "--role", "data", home=self.home)
+        self.assertEqual(self.inside("policy.json"), policy.read_bytes())
 
-        def change():  # as policy accept and signer rotate do: one file after the other
-            for name, text in changed.items():
-                (self.home / name).write_bytes(text)
+    def test_files_that_change_all_the_time(self):
+        key = self.home / "signers" / "log.pem"
+        text, stop = key.read_bytes(), threading.Event()
 
-        code, err = self.waiting_backup(change)
-        self.assertEqual(code, 0, err)
-        database = sqlite3.connect(self.file)
-        inside = dict(database.execute("SELECT name, data FROM sqlar WHERE sz = length(data)"))
-        database.close()
-        self.assertEqual({name: inside[name] for name in changed}, changed)
+        def change():
+            for number in itertools.count():
+                (self.home / "signers" / "next").write_bytes(text + b"\n" * (number % 50))
+                os.replace(self.home / "signers" / "next", key)
+                if stop.is_set():
+                    return
 
-    def test_a_restore_that_was_cut_off_meanwhile(self):
-        code, err = self.waiting_backup((self.home / "restore.ready").mkdir)
-        self.assertEqual(code, 75, err)
-        self.assertIn("was cut off", err)
+        changing = threading.Thread(target=change)
+        changing.start()
+        try:
+            result = self.kmtool("home", "backup", self.file, home=self.home)
+        finally:
+            stop.set()
+            changing.join()
+        self.assertEqual(result.code, 75, result)
+        self.assertIn("changed each time", result.err)
+        self.assertEqual([path for path in self.dir.glob(".kmtool-backup-*")], [])
         self.assertFalse(self.file.exists())
+        self.ok("home", "backup", self.file, home=self.home)
+        self.assertEqual(self.inside("signers/log.pem"), key.read_bytes())
 
 
 if __name__ == "__main__":

@@ -107,8 +107,8 @@ std::uint64_t unsent_entries(Context& reader);
 
 /// The names of what backup_home() puts in.
 std::vector<std::string> backup_names(const Context& context);
-/// A SQLite archive (sqlite3 -A) of config, policy, signers and a consistent copy of the journal; no key and no PIN. The context is a
-/// reader opened with Options::settled: what is in it is of one moment.
+/// A SQLite archive (sqlite3 -A) of config, policy, signers and a consistent copy of the journal; no key and no PIN. Takes no
+/// lock: what is in it is of one moment, because it is copied again where files changed meanwhile. Throws busy (75) when they keep changing.
 std::vector<std::string> backup_home(Context& context, const std::filesystem::path& file);
 /// Puts a backup back into an empty home folder, or over an existing home with --force (an embedded token stays as it is).
 std::vector<std::string> restore_home(const Options& options, const std::filesystem::path& file);

@@ -32,7 +32,7 @@ struct Options {
   bool many_objects = false;  ///< the command will touch most keys: the token's objects are read in one pass
   int sessions = 0;           ///< --sessions, for that pass too; 0: as many as policy.json says
   bool any_policy = false;    ///< policy accept and doctor: also under a policy that is not accepted yet
-  bool settled = false;       ///< who only looks, but waits for running mutations and keeps others out meanwhile (doctor, home backup)
+  bool settled = false;       ///< a reader of the token that waits for running mutations (doctor)
   bool repair = false;        ///< doctor --repair: the files of signers/ are written anew where they are not the token's
   bool skip_anchor = false;   ///< doctor --accept-rollback alone
   std::chrono::milliseconds lock_wait{600000};
