@@ -164,10 +164,13 @@ Context Context::open(Options options, Need need) {
   auto& state = *context.state_;
   if (need == Need::mutation) {
     state.mutation = FileLock::acquire(context.home.paths.mutate_lock(), context.options.lock_wait);
-  } else if (context.options.settled) {
+  } else if (need == Need::token && context.options.settled) {
     state.mutation = FileLock::acquire_to_read(context.home.paths.mutate_lock(), context.options.lock_wait);
   }
-  if (state.mutation.held()) require_whole_home(context.home.paths);
+  if (state.mutation.held()) {
+    require_whole_home(context.home.paths);
+    context.home = home::open_home(context.options.paths);  // whoever was waited for may have accepted a policy
+  }
   const auto mode = need == Need::reader ? journal::Journal::Mode::read : journal::Journal::Mode::write;
   state.journal.emplace(journal::Journal::open(context.home.paths.journal(), mode));
   if (need == Need::reader) return context;

@@ -73,11 +73,29 @@ TEST_CASE("the next entry takes the turn, and by the policy that is accepted now
   CHECK(context.home.policy.sessions == 2);
 }
 
-TEST_CASE("a policy that nobody accepted ends what waited") {
+TEST_CASE("a policy that nobody accepted yet, or that is half written, does not end what waited: the one in force goes on") {
   const Made made;
   auto context = made.open();
   op::give_turn(context);
   made.replace(made.paths.policy(), "\"sessions\": 1", "\"sessions\": 2");
+  op::take_turn(context);
+  CHECK(context.home.policy.sessions == 1);
+  op::give_turn(context);
+  write_private_file(made.paths.policy(), view("{\"sess"), true);
+  op::take_turn(context);
+  CHECK(context.home.policy.sessions == 1);
+  context.note("test", "anything", Json::object(), {});
+  const auto entry = context.journal().entry(context.journal().size() - 1).json();
+  CHECK(entry.at("policy") == context.journal().item("policy", "accepted").value().json().at("digest"));
+}
+
+TEST_CASE("neither the policy that lies there nor the one of before is accepted") {
+  const Made made;
+  auto context = made.open();
+  op::give_turn(context);
+  made.replace(made.paths.policy(), "\"sessions\": 1", "\"sessions\": 2");
+  made.kmtool("policy accept");
+  made.replace(made.paths.policy(), "\"sessions\": 2", "\"sessions\": 3");
   const auto error = not_taken(context);
   CHECK(error.exit() == ExitCode::config);
   CHECK(error.message().find("policy.json has changed") != std::string::npos);
