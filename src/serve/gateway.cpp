@@ -14,8 +14,6 @@ using namespace std::chrono_literals;
 
 /// A revoked key must be denied within a second of its snapshot: looking this often leaves nearly all of it to read and verify.
 constexpr auto look_interval = 20ms;
-/// How far the clocks of this host and of the one that published may differ, in seconds.
-constexpr UnixTime clock_tolerance = 300;
 
 /// Names a spool: unique, not secret.
 std::string spool_id() {
@@ -270,8 +268,6 @@ void Gateway::health(Desk& desk, Answer& answer) const {
   const auto refusal = not_ready(desk.view.loaded.get(), now, latest);
   answer.status = refusal ? 503 : 200;
   answer.body = refusal ? std::string(explanation(*refusal)) + "\n" : "ok\n";
-  const auto behind = apikey::Request::seconds_behind(now, latest);
-  if (behind > 0) answer.body += "this host's clock is " + std::to_string(behind) + " s behind\n";
 }
 
 }  // namespace kmtool::serve

@@ -1,4 +1,5 @@
 #pragma once
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <optional>
@@ -21,19 +22,26 @@ class KnownTime {
     UnixTime passed = begun_ ? from_ + std::chrono::duration_cast<std::chrono::seconds>(steady - *begun_).count() : now;
     const bool jumped = now > passed + everyday;
     if (!jumped) ahead_.reset();
-    if (jumped && !ahead_) ahead_ = steady;
-    if (!begun_ || (now > passed && (!jumped || steady - *ahead_ >= settled))) {
-      from_ = passed = now;
-      begun_ = steady;
-      ahead_.reset();
-    }
+    if (jumped && !ahead_) ahead_ = steady, by_ = now - passed;
+    if (jumped) by_ = std::min(by_, now - passed);  // what lasted
+    if (!begun_ || (!jumped && now > passed)) passed = rebase(now, steady);
+    if (jumped && steady - *ahead_ >= settled) passed = rebase(passed + by_, steady);
     known_.store(passed, std::memory_order_relaxed);
   }
+  /// The clock agrees with somebody whom the server trusts: what it said before does not count.
+  void agreed(UnixTime now, Steady steady) noexcept { known_.store(rebase(now, steady), std::memory_order_relaxed); }
   /// As of the last look; any thread may ask. 0 before the first.
   [[nodiscard]] UnixTime get() const noexcept { return known_.load(std::memory_order_relaxed); }
 
  private:
-  UnixTime from_ = 0;
+  UnixTime rebase(UnixTime now, Steady steady) noexcept {
+    from_ = now;
+    begun_ = steady;
+    ahead_.reset();
+    return now;
+  }
+
+  UnixTime from_ = 0, by_ = 0;
   std::optional<Steady> begun_, ahead_;
   std::atomic<UnixTime> known_{0};
 };

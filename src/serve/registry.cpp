@@ -84,7 +84,7 @@ void Registry::watch_clock() {
   const bool behind = apikey::Request::seconds_behind(now, known) > 0;
   if (behind && !told_of_clock_) {
     log_("warning: this host's clock says " + rfc3339(now) + ", but by itself or by the snapshot it has been " + rfc3339(known) +
-         ": whether keys have ended is judged by that; set the clock right, and where that time was wrong start the server again");
+         ": whether keys have ended is judged by that; set the clock right; where that time was the wrong one, publish a snapshot");
   }
   if (behind || known == now) told_of_clock_ = behind;  // once, until it has caught up
   if (current) watch_expiry(current->snapshot.header, known);
@@ -101,6 +101,7 @@ void Registry::watch_expiry(const apikey::SnapshotHeader& header, UnixTime now) 
     told_ = what;
     log_(line);
   };
+  if (told_sequence_ == sequence && told_ == Told::over && left > 0) told_ = Told::nothing;  // only a clock that was wrong for a while
   const std::string name = "snapshot " + std::to_string(sequence);
   if (left <= 0) {
     say(Told::over, "warning: " + name + " has expired; everything is denied until a newer one comes");
@@ -149,6 +150,10 @@ void Registry::accept(const std::shared_ptr<Loaded>& next) {
   state_->require(header.home, header.sequence, next->snapshot.digest);
   next->at = clock_();
   fill_slots(*next);
+  // A newer snapshot was signed about now: nobody who sets this clock can bring that about, so a time that it once said wrongly is forgotten.
+  if (std::abs(next->at - header.created) <= clock_tolerance && next->at < header.not_after) {
+    known_.agreed(std::max(next->at, header.created), std::chrono::steady_clock::now());
+  }
   {
     const std::lock_guard hold(mutex_);
     if (current_) retired_.push_back(std::move(current_));

@@ -34,6 +34,9 @@ struct Loaded final : apikey::RateGate {
   Answer ask(const apikey::KeyEntry& key, std::uint32_t index, std::int64_t microseconds, bool only_look) override;
 };
 
+/// How far the clocks of this host and of the one that published may differ, in seconds.
+constexpr UnixTime clock_tolerance = 300;
+
 /// Which snapshot is served. One thread calls poll(); any may ask.
 class Registry {
  public:

@@ -84,10 +84,14 @@ TEST_CASE("what time it must be: a clock may be corrected, jump ahead for a whil
   known.look(90000, start + 540s);
   known.look(90599, start + 1139s);
   CHECK(known.get() == 2142);
-  known.look(90600, start + 1140s);
-  CHECK(known.get() == 90600);  // ten minutes
+  known.look(900000, start + 1140s);
+  CHECK(known.get() == 90600);  // ten minutes; but not what is said in that moment
   known.look(2143, start + 1150s);
   CHECK(known.get() == 90610);
+  known.agreed(2160, start + 1160s);
+  CHECK(known.get() == 2160);
+  known.look(2161, start + 1161s);
+  CHECK(known.get() == 2161);
 }
 
 TEST_CASE("answers") {
