@@ -68,24 +68,33 @@ struct Guarded {
   std::string why = {}, how = {};     ///< why not, and what tells it
 };
 
-/// When the newest restore of the home was accepted; nullopt: none was. Backups that were made before may be forgotten.
-std::optional<UnixTime> last_restore(op::Context& context) {
+/// The newest restore of the home that was accepted. Backups that were made before may be forgotten.
+struct Restore {
+  std::uint64_t seq;  ///< the entry that accepted it
+  UnixTime when;
+
+  /// What was made at `created` and is on record by the entry `set_by` came later. Times have a resolution of a second: within it the entries tell.
+  [[nodiscard]] bool precedes(UnixTime created, std::uint64_t set_by) const { return created > when || (created == when && set_by > seq); }
+};
+
+/// nullopt: none was.
+std::optional<Restore> last_restore(op::Context& context) {
   const auto row = context.journal().proven("rollback", "accepted");
   if (!row) return std::nullopt;
-  std::optional<UnixTime> when;
+  Restore restore{row->seq, std::numeric_limits<UnixTime>::max()};
   context.journal().each_entry(row->seq, [&](const journal::Entry& entry) {
-    when = parse_rfc3339(entry.json().value("time", ""));
+    restore.when = parse_rfc3339(entry.json().value("time", "")).value_or(restore.when);
     return false;
   });
-  return when.value_or(std::numeric_limits<UnixTime>::max());
+  return restore;
 }
 
-/// This home's record of the KEK's backups may have a gap that no backup made since has closed. One of the same second may be older.
+/// This home's record of the KEK's backups may have a gap that no backup made since has closed.
 bool backups_forgotten(op::Context& context, const op::VersionRecord& kek, const std::vector<op::BundleRecord>& backups) {
   const auto restore = last_restore(context);
-  const bool older = kek.origin == "generated" && restore && kek.created <= *restore;
+  const bool older = kek.origin == "generated" && restore && !restore->precedes(kek.created, kek.seq);
   if (kek.role != Role::kek || !(older || kek.origin == "adopted")) return false;
-  return std::ranges::none_of(backups, [&](const auto& bundle) { return !restore || bundle.created > *restore; });
+  return std::ranges::none_of(backups, [&](const auto& bundle) { return !restore || restore->precedes(bundle.created, bundle.seq); });
 }
 
 /// What of this KEK lies behind a quorum: where it came from, and its backups.

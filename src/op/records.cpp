@@ -146,6 +146,7 @@ VersionRecord VersionRecord::from(const journal::Item& item) {
     waiver.finish();
   }
   if (reader.has("quorum")) version.quorum = reader.text("quorum");
+  version.seq = item.seq;
   reader.finish();
   return version;
 }
@@ -213,6 +214,7 @@ BundleRecord BundleRecord::from(const journal::Item& item) {
   if (reader.has("offline")) bundle.offline = reader.text("offline");
   if (reader.has("bad")) bundle.bad = reader.text("bad");
   if (reader.has("quorum")) bundle.quorum = reader.text("quorum");
+  bundle.seq = item.seq;
   reader.finish();
   return bundle;
 }

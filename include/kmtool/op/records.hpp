@@ -51,6 +51,7 @@ struct VersionRecord {  ///< kind `version`, id = `name@v`
   std::optional<Bytes> public_spki;
   std::vector<policy::Waiver> waivers;
   std::string quorum;  ///< `3/5`: what the bundle opened with that this KEK was imported from, or a backup that was lost; empty: none
+  std::uint64_t seq = 0;  ///< the journal's entry that last set the row
 
   [[nodiscard]] std::string label() const;
   /// What the token calls it.
@@ -74,6 +75,7 @@ struct BundleRecord {  ///< kind `bundle`, id = bundle id; the keys in it lie in
   std::vector<std::string> keys;  ///< labels; read with Context::bundle_keys()
   /// Kind `kek`: `3/5`, empty where whoever it is for opens it alone. nullopt: the row is of a kmtool that did not keep it; it is not known then.
   std::optional<std::string> quorum;
+  std::uint64_t seq = 0;  ///< the journal's entry that last set the row
 
   /// What a bundle's first line says of it: id, kind, time, records, recipients, quorum.
   void take(const bundle::Header& header);
